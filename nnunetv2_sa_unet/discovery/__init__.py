@@ -1,0 +1,1 @@
+"""How nnU-Net finds the trainers of this package with nothing set."""

@@ -1,0 +1,1 @@
+"""From a planned configuration to ours: dictionaries in, dictionaries out; no torch, no files."""

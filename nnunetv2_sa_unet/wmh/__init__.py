@@ -1,0 +1,1 @@
+"""Masks and files of white matter hyperintensities; knows no network."""
