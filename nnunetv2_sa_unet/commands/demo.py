@@ -1,0 +1,219 @@
+"""``nnUNetv2_sa_unet demo``: from nothing to a picture of predicted lesions, with synthetic data."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_sa_unet.errors import InputError
+
+__all__ = ["Step", "add_parser", "environment", "run", "steps"]
+
+DATASET_ID = 501
+DATASET = f"Dataset{DATASET_ID}_SyntheticFLAIR"
+OVERRIDES = ("quick",)
+PLANS = "nnUNetSAUNetQuickPlans"
+TRAINER = "nnUNetTrainerSAUNet"
+#: nnU-Net makes five folds, which takes five cases.
+FEWEST_CASES = 5
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command as a user would type it, and the file that keeps its output."""
+
+    words: tuple[str, ...]
+    log: Path
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add ``demo`` to the command line."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "demo",
+        help="make synthetic data, train on them, predict, score and draw: ten minutes on a CPU",
+        description="Make a synthetic FLAIR data set, run nnU-Net's own commands on it (each is printed as "
+        "it runs), score the predictions for unseen cases and draw them into demo.png. Takes less than ten "
+        "minutes on two CPU cores. Everything is written below one new folder.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="new folder (./demo)")
+    parser.add_argument(
+        "--cases",
+        type=_at_least(FEWEST_CASES),
+        default=10,
+        metavar="N",
+        help=f"training cases, at least {FEWEST_CASES} (10); four more are made to test on",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_at_least(0),
+        default=0,
+        metavar="S",
+        help="of the synthetic data: same seed, same data (0)",
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the data, run every step, draw the picture."""
+    out: Path = arguments.out
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            f"{out}: exists and is not empty; the demo only writes to a new folder: remove this one or name "
+            "another with --out"
+        )
+    for step in steps(out):
+        _executable(step.words[0])
+
+    start = time.monotonic()
+    _make_dataset(out / "nnUNet_raw" / DATASET, arguments.cases, arguments.seed)
+    print("\nFrom here on these are commands of nnU-Net and of this package, as you would type them:\n")
+    for name, value in environment(out).items():
+        print(f"$ export {name}={shlex.quote(value)}")
+    for step in steps(out):
+        print(f"\n$ {shlex.join(step.words)}", flush=True)
+        status = _run_step(step, environment(out))
+        if status != 0:
+            print(
+                f"error: {step.words[0]} ended with status {status}; its output is in {step.log}",
+                file=sys.stderr,
+            )
+            return 1
+    _draw(out)
+    print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Look at {out / 'demo.png'}")
+    return 0
+
+
+def environment(out: Path) -> dict[str, str]:
+    """The environment variables of nnU-Net that the steps run with."""
+    folders = {
+        name: str((out / name).resolve()) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    }
+    return {**folders, "nnUNet_def_n_proc": str(PROCESSES), "nnUNet_n_proc_DA": "1"}
+
+
+def steps(out: Path) -> list[Step]:
+    """The commands of the demo in their order."""
+    raw = out / "nnUNet_raw" / DATASET
+    predictions = str(out / "predictions")
+    model = ("-tr", TRAINER, "-p", PLANS)
+    commands = {
+        "preprocess": (
+            *("nnUNetv2_plan_and_preprocess", "-d", str(DATASET_ID), "-c", "3d_fullres"),
+            *("--verify_dataset_integrity", "-npfp", str(PROCESSES), "-np", str(PROCESSES)),
+        ),
+        "plan": ("nnUNetv2_sa_unet", "plan", "-d", str(DATASET_ID), "--override", *OVERRIDES),
+        "train": ("nnUNetv2_train", str(DATASET_ID), "3d_fullres", "0", *model, "-device", "cpu"),
+        "predict": (
+            *("nnUNetv2_predict", "-i", str(raw / "imagesTs"), "-o", predictions, "-d", str(DATASET_ID)),
+            *("-c", "3d_fullres", "-f", "0", *model, "-device", "cpu", "-npp", "1", "-nps", "1"),
+        ),
+        "evaluate": (
+            *("nnUNetv2_sa_unet", "evaluate", str(raw / "labelsTs"), predictions),
+            *("-o", str(out / "evaluation")),
+        ),
+    }
+    return [
+        Step(words, out / "logs" / f"{number}_{name}.log")
+        for number, (name, words) in enumerate(commands.items(), start=1)
+    ]
+
+
+def _make_dataset(folder: Path, training: int, seed: int) -> None:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from functools import partial
+
+    from nnunetv2_sa_unet.wmh.synthetic_dataset import cases_of, write_case, write_dataset_json
+
+    print(f"Making synthetic cases in {folder}")
+    cases = cases_of(seed, training)
+    # Forked processes would inherit the locks of SimpleITK's threads.
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for case, _ in zip(cases, pool.map(partial(write_case, folder), cases), strict=True):
+            other = ", one other lesion" if case.others else ""
+            print(
+                f"  {case.name}: {case.lesion_load:g} ml of white matter hyperintensities{other}", flush=True
+            )
+    write_dataset_json(folder, training)
+
+
+def _executable(name: str) -> list[str]:
+    """The start of the command line that runs ``name``.
+
+    Raises:
+        InputError: there is no such program.
+    """
+    if name == "nnUNetv2_sa_unet":
+        return [sys.executable, "-m", "nnunetv2_sa_unet.commands.main"]
+    # The environment of this Python may not be activated: its own programs come first.
+    path = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if path is None:
+        raise InputError(f"{name}: not found beside {sys.executable} nor in PATH; install nnunetv2 there")
+    return [path]
+
+
+def _run_step(step: Step, variables: Mapping[str, str]) -> int:
+    """Run a step, show its output and keep it; returns its exit status."""
+    step.log.parent.mkdir(parents=True, exist_ok=True)
+    command: Sequence[str] = [*_executable(step.words[0]), *step.words[1:]]
+    with (
+        step.log.open("w", encoding="utf-8", newline="") as log,
+        subprocess.Popen(
+            command,
+            env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        # Progress bars end their lines with a carriage return only: lines pass as they are.
+        for line in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace", newline=""):
+            log.write(line)
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    return process.returncode
+
+
+def _draw(out: Path) -> None:
+    from nnunetv2_sa_unet.wmh.pictures import draw_panels, make_panel
+
+    raw = out / "nnUNet_raw" / DATASET
+    with (out / "evaluation" / "metrics.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    panels = [
+        make_panel(
+            f"{row['case']}: Dice {float(row['dice']):.2f}\n"
+            f"reference {float(row['reference_ml']):.1f} ml, prediction {float(row['prediction_ml']):.1f} ml",
+            raw / "imagesTs" / f"{row['case']}_0000.nii.gz",
+            {
+                "reference": raw / "labelsTs" / f"{row['case']}.nii.gz",
+                "prediction": out / "predictions" / f"{row['case']}.nii.gz",
+            },
+        )
+        for row in rows
+    ]
+    draw_panels(out / "demo.png", panels, "Synthetic FLAIR, cases not seen in training")
+
+
+def _at_least(least: int) -> Any:
+    def whole_number(word: str) -> int:
+        number = int(word)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {word}")
+        return number
+
+    return whole_number

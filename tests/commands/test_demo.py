@@ -1,0 +1,107 @@
+"""The demo runs what a user would type, writes to a new folder only and says which step failed."""
+
+import argparse
+import shlex
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from nnunetv2_sa_unet.commands import demo
+from nnunetv2_sa_unet.commands.main import main
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    demo.add_parser(parser.add_subparsers())
+    return parser.parse_args(["demo", *words])
+
+
+def test_steps_are_nnunets_own_commands_in_order():
+    steps = demo.steps(Path("demo"))
+    assert [step.words[:2] for step in steps] == [
+        ("nnUNetv2_plan_and_preprocess", "-d"),
+        ("nnUNetv2_sa_unet", "plan"),
+        ("nnUNetv2_train", "501"),
+        ("nnUNetv2_predict", "-i"),
+        ("nnUNetv2_sa_unet", "evaluate"),
+    ]
+    train, predict, evaluate = steps[2].words, steps[3].words, steps[4].words
+    # What is predicted and scored is what training never saw, with the model that was trained.
+    assert predict[2].endswith("imagesTs")
+    assert evaluate[2].endswith("labelsTs")
+    assert predict[predict.index("-o") + 1] == evaluate[3]
+    for option in ("-tr", "-p", "-device"):
+        assert train[train.index(option) + 1] == predict[predict.index(option) + 1]
+    assert len({step.log for step in steps}) == len(steps)
+
+
+@pytest.mark.parametrize("name", ["nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict"])
+def test_nnunet_knows_every_option_that_the_demo_gives(name, monkeypatch, capsys):
+    words = next(step.words for step in demo.steps(Path("demo")) if step.words[0] == name)
+    (program,) = entry_points(group="console_scripts", name=name)
+    monkeypatch.setattr(sys, "argv", [name, "-h"])
+    with pytest.raises(SystemExit):
+        program.load()()
+    known = set(capsys.readouterr().out.replace(",", " ").replace("[", " ").replace("]", " ").split())
+    assert {word for word in words if word.startswith("-")} <= known
+
+
+def test_folders_of_nnunet_are_those_of_the_demo_wherever_it_runs(tmp_path):
+    variables = demo.environment(tmp_path / "out")
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        assert variables[name] == str(tmp_path.resolve() / "out" / name)
+
+
+def test_a_folder_with_files_is_left_alone(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(tmp_path) in error
+    assert "--out" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("words", [["--cases", "4"], ["--cases", "many"], ["--seed", "-1"]])
+def test_numbers_out_of_range_are_refused(words, capsys):
+    with pytest.raises(SystemExit):
+        parsed(*words)
+    assert words[0] in capsys.readouterr().err
+
+
+def test_a_failing_step_ends_the_demo_and_names_its_log(tmp_path, monkeypatch, capsys):
+    log = tmp_path / "out" / "logs" / "1_first.log"
+    program = "import sys; print('made \\u00fc'); sys.stderr.write('bar 1\\rbar 2\\n'); sys.exit(3)"
+    failing = demo.Step(("python", "-c", program), log)
+    never = demo.Step(("python", "-c", "print('never')"), tmp_path / "out" / "logs" / "2_second.log")
+    monkeypatch.setattr(demo, "steps", lambda out: [failing, never])
+    monkeypatch.setattr(demo, "_executable", lambda name: [sys.executable])
+    monkeypatch.setattr(demo, "_make_dataset", lambda folder, training, seed: None)
+    assert demo.run(parsed("--out", str(tmp_path / "out"))) == 1
+    out, err = capsys.readouterr()
+    assert err == f"error: python ended with status 3; its output is in {log}\n"
+    assert f"$ {shlex.join(failing.words)}\n" in out
+    assert "bar 1\rbar 2" in out
+    assert "bar 1\rbar 2" in log.read_bytes().decode()
+    assert not never.log.exists()
+
+
+def test_a_missing_program_is_named_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(demo.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 1
+    assert "nnUNetv2_plan_and_preprocess: not found" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_program_beside_this_python_comes_first(tmp_path, monkeypatch):
+    for folder in ("scripts", "path"):
+        (tmp_path / folder).mkdir()
+        program = tmp_path / folder / "nnUNetv2_train"
+        program.touch()
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(demo.sysconfig, "get_path", lambda name: str(tmp_path / "scripts"))
+    assert demo._executable("nnUNetv2_train") == [str(tmp_path / "scripts" / "nnUNetv2_train")]
