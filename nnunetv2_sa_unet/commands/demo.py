@@ -23,8 +23,8 @@ __all__ = ["Step", "add_parser", "environment", "run", "steps"]
 
 DATASET_ID = 501
 DATASET = f"Dataset{DATASET_ID}_SyntheticFLAIR"
-OVERRIDES = ("quick",)
-PLANS = "nnUNetSAUNetQuickPlans"
+OVERRIDE = "demo"
+PLANS = "nnUNetSAUNetDemoPlans"
 TRAINER = "nnUNetTrainerSAUNet"
 #: nnU-Net makes five folds, which takes five cases.
 FEWEST_CASES = 5
@@ -114,7 +114,7 @@ def steps(out: Path) -> list[Step]:
             *("nnUNetv2_plan_and_preprocess", "-d", str(DATASET_ID), "-c", "3d_fullres"),
             *("--verify_dataset_integrity", "-npfp", str(PROCESSES), "-np", str(PROCESSES)),
         ),
-        "plan": ("nnUNetv2_sa_unet", "plan", "-d", str(DATASET_ID), "--override", *OVERRIDES),
+        "plan": ("nnUNetv2_sa_unet", "plan", "-d", str(DATASET_ID), "--override", OVERRIDE),
         "train": ("nnUNetv2_train", str(DATASET_ID), "3d_fullres", "0", *model, "-device", "cpu"),
         "predict": (
             *("nnUNetv2_predict", "-i", str(raw / "imagesTs"), "-o", predictions, "-d", str(DATASET_ID)),
