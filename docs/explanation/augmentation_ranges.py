@@ -48,9 +48,7 @@ def main() -> None:
         )
 
     # An ellipse that is to the patch about what a head is, in every slice.
-    y, x = torch.meshgrid(
-        torch.linspace(-1, 1, HEAD_PATCH[1]), torch.linspace(-1, 1, HEAD_PATCH[2]), indexing="ij"
-    )
+    y, x = torch.meshgrid(torch.linspace(-1, 1, HEAD_PATCH[1]), torch.linspace(-1, 1, HEAD_PATCH[2]), indexing="ij")
     head = (y / 0.85) ** 2 + (x / 0.7) ** 2 < 1
     field = bias_field(HEAD_SPACING)
     variation: dict[str, list[float]] = {"whole head": [], "middle slice": []}

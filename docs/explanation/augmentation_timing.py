@@ -55,8 +55,7 @@ def main() -> None:
         }
         centre = [edge // 2 for edge in image.shape[1:]]
         inputs = {
-            name: (crop(image, centre, size, 0), crop(label, centre, size, -1))
-            for name, (size, _) in pipelines.items()
+            name: (crop(image, centre, size, 0), crop(label, centre, size, -1)) for name, (size, _) in pipelines.items()
         }
         seconds: dict[str, list[float]] = {name: [] for name in pipelines}
         for _ in range(RUNS):

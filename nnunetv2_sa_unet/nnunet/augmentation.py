@@ -133,8 +133,7 @@ def paper_initial_patch_size(patch_size: Sequence[int], spacing: Sequence[float]
     *through_plane, height, width = (int(edge) for edge in patch_size)
     # Distance of the outermost sampled voxel centre from the patch's centre, along y and x.
     y, x = (
-        (edge - 1) / 2 + ELASTIC_PEAK_MM[1] / step
-        for edge, step in zip((height, width), spacing[-2:], strict=True)
+        (edge - 1) / 2 + ELASTIC_PEAK_MM[1] / step for edge, step in zip((height, width), spacing[-2:], strict=True)
     )
     rotated = (_largest_extent(y, x), _largest_extent(x, y))
     return (*through_plane, *(math.ceil(2 * extent) + 1 for extent in rotated))
@@ -202,9 +201,7 @@ def _peak_in_voxels(*, dim: int, spacing: tuple[float, ...], **_: Any) -> float:
     return float(sample_scalar(ELASTIC_PEAK_MM)) / spacing[dim]
 
 
-def _smoothness_as_fraction(
-    *, dim: int, patch_size: Sequence[int], spacing: tuple[float, ...], **_: Any
-) -> float:
+def _smoothness_as_fraction(*, dim: int, patch_size: Sequence[int], spacing: tuple[float, ...], **_: Any) -> float:
     return float(sample_scalar(ELASTIC_SMOOTHNESS_MM)) / (spacing[dim] * patch_size[dim])
 
 

@@ -17,6 +17,12 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.nnunet.augmentation import (
+    paper_initial_patch_size,
+    paper_mirror_axes,
+    paper_training_transforms,
+    transposition_obstacle,
+)
 from nnunetv2_sa_unet.nnunet.loss import PaperLoss
 from nnunetv2_sa_unet.nnunet.model_folder import differing_keys, has_checkpoint, stored_plans, with_stored_network
 from nnunetv2_sa_unet.nnunet.recipe import build_optimizer, set_hyperparameters
@@ -137,22 +143,57 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
         return loss
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, Any]:  # noqa: N802
-        rotation, dummy_2d, initial_patch_size, mirror_axes = (
-            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        )
-        if self.training_block.augmentation == "none":
+        choice = self.training_block.augmentation
+        patch_size = self.configuration_manager.patch_size
+        if choice == "paper":
+            spacing = self.configuration_manager.spacing
+            obstacle = transposition_obstacle(patch_size, spacing)
+            if obstacle is not None:
+                self.print_to_log_file(obstacle)
+            initial_patch_size, mirror_axes = (
+                paper_initial_patch_size(patch_size, spacing),
+                paper_mirror_axes(patch_size),
+            )
+        elif choice == "none":
             # Nothing turns or flips: no margin to load, and no mirroring at test time either.
-            dummy_2d, initial_patch_size, mirror_axes = False, self.configuration_manager.patch_size, None
-            self.inference_allowed_mirroring_axes = None
-        return rotation, dummy_2d, initial_patch_size, mirror_axes
+            initial_patch_size, mirror_axes = patch_size, None
+        else:
+            return super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()  # type: ignore[no-any-return]
+        self.inference_allowed_mirroring_axes = mirror_axes
+        # The rotation is our own transforms' business, and they stay in plane without nnU-Net's dummy 2d mode.
+        return 0, False, initial_patch_size, mirror_axes
 
     def get_training_transforms(
-        self, patch_size: Any, rotation: Any, deep_supervision_scales: Any, *args: Any, **kwargs: Any
+        self,
+        patch_size: Any,
+        rotation_for_DA: Any,  # noqa: N803
+        deep_supervision_scales: Any,
+        mirror_axes: Any,
+        do_dummy_2d_data_aug: bool,
+        use_mask_for_norm: Any = None,
+        **labels: Any,
     ) -> BasicTransform:
-        if self.training_block.augmentation == "none":
-            kwargs.pop("use_mask_for_norm", None)
-            return self.get_validation_transforms(deep_supervision_scales, **kwargs)
-        return super().get_training_transforms(patch_size, rotation, deep_supervision_scales, *args, **kwargs)
+        choice = self.training_block.augmentation
+        if choice == "paper":
+            return paper_training_transforms(
+                patch_size,
+                self.configuration_manager.spacing,
+                mirror_axes,
+                deep_supervision_scales,
+                use_mask_for_norm=use_mask_for_norm,
+                **labels,
+            )
+        if choice == "none":
+            return self.get_validation_transforms(deep_supervision_scales, **labels)
+        return super().get_training_transforms(
+            patch_size,
+            rotation_for_DA,
+            deep_supervision_scales,
+            mirror_axes,
+            do_dummy_2d_data_aug,
+            use_mask_for_norm=use_mask_for_norm,
+            **labels,
+        )
 
 
 def _trainer(variant: Variant) -> type[VariantTrainer]:

@@ -56,9 +56,7 @@ class BiasFieldTransform(ImageOnlyTransform):  # type: ignore[misc]  # the libra
         for axis, (size, spacing) in enumerate(zip(shape, self.spacing, strict=True)):
             centre = float(sample_scalar((0.0, size - 1.0)))
             along_axis = ((torch.arange(size) - centre) * spacing) ** 2
-            squared_distance = squared_distance + along_axis.view(
-                [-1 if i == axis else 1 for i in range(len(shape))]
-            )
+            squared_distance = squared_distance + along_axis.view([-1 if i == axis else 1 for i in range(len(shape))])
         farthest = squared_distance.max().clamp(min=torch.finfo(torch.float32).tiny)
         return 1 - float(sample_scalar(self.attenuation)) * squared_distance / farthest
 

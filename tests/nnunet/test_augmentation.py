@@ -49,9 +49,7 @@ def loaded(patch: Sequence[int], spacing: Sequence[float], channels: int = 2) ->
     }
 
 
-def pipeline(
-    patch: Sequence[int], spacing: Sequence[float], scales: Any = None, **nnunet: Any
-) -> ComposeTransforms:
+def pipeline(patch: Sequence[int], spacing: Sequence[float], scales: Any = None, **nnunet: Any) -> ComposeTransforms:
     return paper_training_transforms(patch, spacing, paper_mirror_axes(patch), scales, **nnunet)
 
 
@@ -125,9 +123,7 @@ def test_labels_follow_the_image(
 
 
 @pytest.mark.parametrize(("patch", "spacing"), GEOMETRIES)
-def test_the_initial_patch_leaves_no_border_in_the_result(
-    patch: tuple[int, ...], spacing: tuple[float, ...]
-) -> None:
+def test_the_initial_patch_leaves_no_border_in_the_result(patch: tuple[int, ...], spacing: tuple[float, ...]) -> None:
     deformation = ComposeTransforms(in_plane_deformation(patch, spacing, p_rotation=1, p_elastic=1))
     size = paper_initial_patch_size(patch, spacing)
     assert size[:-2] == patch[:-2]
@@ -172,9 +168,7 @@ def elastic_mm(patch: tuple[int, ...], spacing: tuple[float, ...], i: int) -> np
     ("patch", "spacing"),
     [((4, 160, 160), (7.0, 0.9, 0.9)), ((192, 128), (0.6, 1.1)), ((256, 256), (1.0, 1.0))],
 )
-def test_the_elastic_displacement_is_the_stated_one_in_mm(
-    patch: tuple[int, ...], spacing: tuple[float, ...]
-) -> None:
+def test_the_elastic_displacement_is_the_stated_one_in_mm(patch: tuple[int, ...], spacing: tuple[float, ...]) -> None:
     fields = [elastic_mm(patch, spacing, i) for i in range(20)]
     peaks = np.array([np.abs(field).max(axis=(1, 2)) for field in fields])
     assert peaks.min() >= 2 - 1e-3
@@ -299,9 +293,7 @@ def test_voxels_outside_the_mask_for_normalisation_stay_zero() -> None:
 
 
 def test_an_unknown_order_of_nnunets_transforms_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        nnUNetTrainer, "get_training_transforms", staticmethod(lambda *_, **__: ComposeTransforms([]))
-    )
+    monkeypatch.setattr(nnUNetTrainer, "get_training_transforms", staticmethod(lambda *_, **__: ComposeTransforms([])))
     with pytest.raises(RuntimeError, match="0 MirrorTransform"):
         pipeline((4, 32, 32), (3.0, 1.0, 1.0))
 

@@ -61,9 +61,7 @@ def test_attenuation_that_lets_the_field_vanish_is_refused(attenuation: tuple[fl
 
 @pytest.mark.parametrize(("interval", "copy_weight"), [(2, 0.2), (3, 0.4 / 6)])
 @pytest.mark.parametrize("shape", [(1, 36, 5), (1, 3, 36, 5)])
-def test_ghosts_stand_at_fractions_of_the_height(
-    interval: int, copy_weight: float, shape: tuple[int, ...]
-) -> None:
+def test_ghosts_stand_at_fractions_of_the_height(interval: int, copy_weight: float, shape: tuple[int, ...]) -> None:
     image = torch.zeros(shape)
     image[..., 4, 2] = 1
     result = MotionGhostingTransform([interval], (0.6, 0.6))(image=image.clone())["image"]
