@@ -98,9 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def environment(out: Path) -> dict[str, str]:
     """The environment variables of nnU-Net that the steps run with."""
-    folders = {
-        name: str((out / name).resolve()) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-    }
+    folders = {name: str((out / name).resolve()) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
     return {**folders, "nnUNet_def_n_proc": str(PROCESSES), "nnUNet_n_proc_DA": "1"}
 
 
@@ -144,9 +142,7 @@ def _make_dataset(folder: Path, training: int, seed: int) -> None:
     with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
         for case, _ in zip(cases, pool.map(partial(write_case, folder), cases), strict=True):
             other = ", one other lesion" if case.others else ""
-            print(
-                f"  {case.name}: {case.lesion_load:g} ml of white matter hyperintensities{other}", flush=True
-            )
+            print(f"  {case.name}: {case.lesion_load:g} ml of white matter hyperintensities{other}", flush=True)
     write_dataset_json(folder, training)
 
 

@@ -67,9 +67,7 @@ def make_panel(title: str, image: Path, masks: Mapping[str, Path]) -> Panel:
     brightness = SimpleITK.GetArrayFromImage(volume)
     labels = {}
     for name, path in masks.items():
-        labels[name] = SimpleITK.GetArrayFromImage(
-            SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(path)), "LPS")
-        )
+        labels[name] = SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(path)), "LPS"))
         if labels[name].shape != brightness.shape:
             raise InputError(
                 f"{path}: {labels[name].shape} voxels (z, y, x), expected {brightness.shape} as in {image}"

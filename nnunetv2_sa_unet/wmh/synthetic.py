@@ -146,15 +146,11 @@ def _threshold(score: Floats, lesion_load: float) -> float:
     candidates = score[np.isfinite(score)]
     if voxels > candidates.size:
         most = candidates.size * float(np.prod(SPACING)) / 1000
-        raise InputError(
-            f"lesion load: {lesion_load} ml, expected at most the {most:.0f} ml this head can hold"
-        )
+        raise InputError(f"lesion load: {lesion_load} ml, expected at most the {most:.0f} ml this head can hold")
     return float(np.partition(candidates, -voxels)[-voxels]) if voxels else np.inf
 
 
-def _signal(
-    head: Head, inside_lesion: Floats, infarct: Floats, core: Floats, rng: np.random.Generator
-) -> Floats:
+def _signal(head: Head, inside_lesion: Floats, infarct: Floats, core: Floats, rng: np.random.Generator) -> Floats:
     """Noise-free brightness on the fine grid, white matter = 1."""
     shape = head.white.shape
     brain = head.csf * _CSF + head.grey * _GREY + head.white * _WHITE
@@ -189,9 +185,7 @@ def _acquire(signal: Floats, rng: np.random.Generator) -> npt.NDArray[np.int16]:
     real = sliced * bias + noise * rng.standard_normal(SHAPE, np.float32)
     imaginary = noise * rng.standard_normal(SHAPE, np.float32)
     gain = rng.uniform(*_GAIN)
-    magnitude: npt.NDArray[np.int16] = (
-        np.rint(gain * np.hypot(real, imaginary)).clip(0, 32767).astype(np.int16)
-    )
+    magnitude: npt.NDArray[np.int16] = np.rint(gain * np.hypot(real, imaginary)).clip(0, 32767).astype(np.int16)
     return magnitude
 
 
@@ -216,8 +210,7 @@ def _ellipsoid(
     """The window around an ellipsoid, and in it the distance from its centre in units of its semi-axes."""
     reach = np.ceil(2.5 * axes).astype(int)
     window = tuple(
-        slice(max(0, int(c) - r), min(n, int(c) + r + 1))
-        for c, r, n in zip(centre, reach, shape, strict=True)
+        slice(max(0, int(c) - r), min(n, int(c) + r + 1)) for c, r, n in zip(centre, reach, shape, strict=True)
     )
     offsets = np.ogrid[window]
     square = sum(((o - c) / a) ** 2 for o, c, a in zip(offsets, centre, axes, strict=True))
