@@ -19,9 +19,8 @@ class AttentionUNet(UNet):
     """U-Net whose skip connections pass through gates steered by the coarser scale (section 2 and figure 1).
 
     As in the paper: two 3×3×3 convolutions a stage, each followed by batch norm and ReLU; max-pooling; (tri)linear
-    upsampling; additive attention gates on all skip connections but the finest, whose features are those of small
-    neighbourhoods; deep supervision. The gating signal is the coarser map of
-    the decoder; at the deepest gate it is the bottleneck after a 1×1×1 convolution with norm and nonlinearity,
+    upsampling; additive attention gates on all skip connections but the finest; deep supervision. A gate is steered by
+    the coarser map of the decoder; the deepest by the bottleneck after a 1×1×1 convolution with norm and nonlinearity,
     as in the authors' code (Attention-Gated-Networks). The authors use kernels of 3 and strides of 2 along all axes
     and 16, 32, 64, 128 and 256 channels.
 
