@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+
+from nnunetv2_sa_unet.networks.unet import UNet
 
 
 def as_list(logits: torch.Tensor | list[torch.Tensor]) -> list[torch.Tensor]:
@@ -81,9 +84,25 @@ def test_keys_of_pretrained_weights_name_existing_parts(network: Any) -> None:
         assert built.get_submodule(key).in_channels == network.kwargs["input_channels"]
 
 
-def test_initialize_draws_for_relu_and_zeroes_biases() -> None:
-    from nnunetv2_sa_unet.networks.unet import UNet
+def test_nnunet_builds_the_network_from_plans(network: Any, deep_supervision: bool) -> None:
+    """In plans.json classes are dotted names, and the channels of input and output are not among the arguments."""
+    arguments = {key: value for key, value in network.kwargs.items() if key not in ("input_channels", "num_classes")}
+    classes = [key for key, value in arguments.items() if isinstance(value, type)]
+    in_json = arguments | {key: f"{arguments[key].__module__}.{arguments[key].__qualname__}" for key in classes}
+    built = get_network_from_plans(
+        f"{network.cls.__module__}.{network.cls.__qualname__}",
+        in_json,
+        classes,
+        network.kwargs["input_channels"],
+        network.kwargs["num_classes"],
+        deep_supervision=deep_supervision,
+    )
+    assert type(built) is network.cls
+    assert built.decoder.deep_supervision == deep_supervision
+    assert built.state_dict().keys() == network.build().state_dict().keys()
 
+
+def test_initialize_draws_for_relu_and_zeroes_biases() -> None:
     torch.manual_seed(0)
     conv, up_conv = nn.Conv3d(64, 64, 3), nn.ConvTranspose3d(64, 64, 2)
     UNet.initialize(conv)
@@ -115,8 +134,7 @@ ILL_CASES = [
 def test_lists_that_do_not_fit_the_stages_are_refused_by_name(
     networks: dict[str, Any], name: str, changes: dict[str, Any], message: str
 ) -> None:
-    three_stages = networks["SAUNet"].kwargs | {"attention_kernel": None, "rates": None}
-    if name != "SAUNet":
-        three_stages = {key: three_stages[key] for key in networks[name].kwargs}
+    switches = ("attention_kernel", "rates")
+    three_stages = {key: value for key, value in networks["SAUNet"].kwargs.items() if key not in switches}
     with pytest.raises(ValueError, match=message):
         networks[name].cls(**(three_stages | changes))
