@@ -131,7 +131,7 @@ def test_plans_of_a_trained_model_are_not_replaced(nnunet, model):
     override = nnunet.root / "tiny.json"
     original = override.read_text()
     changed = json.loads(original)
-    changed["configurations"]["*"]["rates"] = [1, 2]
+    changed["configurations"]["*"]["rates"] = [6, 12, 15]
     override.write_text(json.dumps(changed))
     try:
         output = nnunet.run("nnUNetv2_sa_unet", "plan", "-d", "901", "--override", str(override), "--force", expect=1)
