@@ -145,7 +145,7 @@ def test_another_number_of_classes_is_warned_of(preprocessed, capsys):
         (["-d", "8", "--override", "quick"], "-d 8: Could not find a dataset with the ID 8"),
         (
             ["-d", "7", "-c", "4d", "--override", "quick"],
-            "configurations.4d: no such configuration, there are: 3d_fullres",
+            "configurations.4d: no such configuration, there are: 3d_",
         ),
     ],
 )
