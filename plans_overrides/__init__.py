@@ -1,0 +1,1 @@
+"""Overrides of plans that ship with the package, one JSON file each."""
