@@ -139,9 +139,7 @@ def _hook(seen: dict[str, Any]) -> Check:
 
 
 def _damaged(what: str, error: str) -> Check:
-    return Check(
-        "problem", "trainers", f"{what}: {error}", "mend what it names, or reinstall nnunetv2-sa-unet"
-    )
+    return Check("problem", "trainers", f"{what}: {error}", "mend what it names, or reinstall nnunetv2-sa-unet")
 
 
 def _folder(variable: str) -> Check:
@@ -154,7 +152,5 @@ def _folder(variable: str) -> Check:
         with tempfile.TemporaryFile(dir=value):
             pass
     except OSError as error:
-        return Check(
-            "problem", variable, f"{value} is not writable: {error.strerror}", "choose another folder"
-        )
+        return Check("problem", variable, f"{value} is not writable: {error.strerror}", "choose another folder")
     return Check("ok", variable, value)

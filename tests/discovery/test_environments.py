@@ -68,9 +68,7 @@ class Environment:
         self.folder = folder
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         self.python = folder / "bin" / "python"
-        self.site = Path(
-            self.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
-        )
+        self.site = Path(self.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
         base = folder / "base"
         base.mkdir()
         for entry in Path(sysconfig.get_path("purelib")).iterdir():
@@ -83,9 +81,7 @@ class Environment:
     def run(self, *words: str | Path, **variables: str | Path) -> subprocess.CompletedProcess[str]:
         """Run Python here, with no variable of nnU-Net or Python but those given."""
         inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("nnUNet_", "PYTHON", "SA_UNET_"))
+            name: value for name, value in os.environ.items() if not name.startswith(("nnUNet_", "PYTHON", "SA_UNET_"))
         }
         return subprocess.run(
             [self.python, *words],

@@ -11,9 +11,7 @@ import pytest
 
 import nnunetv2_sa_unet
 
-pytestmark = pytest.mark.skipif(
-    "SA_UNET_WHEEL" not in os.environ, reason="SA_UNET_WHEEL is set by `make test`"
-)
+pytestmark = pytest.mark.skipif("SA_UNET_WHEEL" not in os.environ, reason="SA_UNET_WHEEL is set by `make test`")
 
 
 def test_the_tests_run_on_the_installed_package() -> None:

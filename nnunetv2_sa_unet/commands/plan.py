@@ -1,0 +1,161 @@
+"""``nnUNetv2_sa_unet plan``: plans with overrides, beside nnU-Net's own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import write_json
+
+__all__ = ["add_parser", "plans_name", "run"]
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Describe the command's words."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "plan",
+        help="write plans with overrides (a short run, other widths …) beside nnU-Net's",
+        description="Rewrite the plans that nnU-Net made into SA-UNet plans with overrides applied. The new plans use "
+        "nnU-Net's preprocessed data as they are.",
+    )
+    parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="number or name of the data set")
+    parser.add_argument(
+        "--override",
+        nargs="+",
+        required=True,
+        metavar="NAME_OR_FILE",
+        help=f"shipped override ({', '.join(_shipped())}) or JSON file; of several, the later wins key by key",
+    )
+    parser.add_argument("-p", dest="base", default="nnUNetPlans", metavar="PLANS", help="plans to start from")
+    parser.add_argument("-c", dest="configurations", nargs="+", metavar="NAME", help="rewrite only these")
+    parser.add_argument("--force", action="store_true", help="replace existing plans that differ")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the plans and say what is in them."""
+    from nnunetv2_sa_unet.plans.configurations import override_plans
+
+    overrides = {name: _load_override(name) for name in arguments.override}
+    dataset = _dataset_name(arguments.dataset)
+    folder = Path(_folder("nnUNet_preprocessed")) / dataset
+    base_path = folder / f"{arguments.base}.json"
+    base = _load_json(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
+    for name, override in overrides.items():
+        for absent in override.configurations.keys() - base["configurations"].keys() - {"*"}:
+            print(f"note: {name} says something of {absent}, which {base_path.name} does not have")
+
+    plans = override_plans(base, list(overrides.values()), arguments.configurations)
+    plans["plans_name"] = plans_name(arguments.base, arguments.override)
+    path = folder / f"{plans['plans_name']}.json"
+    _write_if_allowed(path, plans, dataset, arguments.force)
+    _describe(plans, arguments.configurations or list(plans["configurations"]))
+    trainable = "3d_fullres" if "3d_fullres" in plans["configurations"] else next(iter(plans["configurations"]))
+    number = int(dataset[len("Dataset") :].split("_")[0])
+    print(
+        f"Written: {path}\n"
+        f"Train:   nnUNetv2_train {number} {trainable} 0 -tr nnUNetTrainerSAUNet -p {plans['plans_name']}\n"
+        "The training block is read by the trainers of this package only; the stock nnUNetTrainer trains the same "
+        "network with nnU-Net's own recipe."
+    )
+    return 0
+
+
+def plans_name(base: str, overrides: Sequence[str]) -> str:
+    """Name the plans after their base and overrides.
+
+    >>> plans_name("nnUNetPlans", ["paper", "my/small_run.json"])
+    'nnUNetSAUNetPaperSmallRunPlans'
+    >>> plans_name("nnUNetResEncUNetMPlans", ["paper"])
+    'nnUNetSAUNetResEncUNetMPaperPlans'
+    """
+    core = base.removeprefix("nnUNet").removesuffix("Plans")
+    return "".join(["nnUNetSAUNet", _camel_case(core), *(_camel_case(Path(name).stem) for name in overrides), "Plans"])
+
+
+def _camel_case(text: str) -> str:
+    return "".join(word[0].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", text))
+
+
+def _shipped() -> list[str]:
+    folder = resources.files("nnunetv2_sa_unet.plans_overrides")
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".json"))
+
+
+def _load_override(name_or_file: str) -> Any:
+    from nnunetv2_sa_unet.plans.overrides import parse_override
+
+    if name_or_file in _shipped():
+        resource = resources.files("nnunetv2_sa_unet.plans_overrides") / f"{name_or_file}.json"
+        return parse_override(json.loads(resource.read_text(encoding="utf-8")), f"{name_or_file}.json")
+    hint = f"give a JSON file or one of: {', '.join(_shipped())}"
+    return parse_override(_load_json(Path(name_or_file), hint), name_or_file)
+
+
+def _load_json(path: Path, hint: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file: {hint}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}): {hint}") from None
+
+
+def _folder(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        raise InputError(f"{variable}: not set: export it as for nnU-Net's own commands")
+    return value
+
+
+def _dataset_name(dataset: str) -> str:
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    _folder("nnUNet_preprocessed")
+    try:
+        return str(maybe_convert_to_dataset_name(dataset))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"-d {dataset}: {reason}") from None
+
+
+def _write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:
+    """Write the plans unless that would replace others, or those that a trained model was made with."""
+    if path.exists():
+        if _load_json(path, "remove it") == json.loads(json.dumps(plans)):
+            return
+        models = [
+            folder
+            for folder in (Path(os.environ.get("nnUNet_results", "")) / dataset).glob(f"*__{path.stem}__*")
+            if any(folder.glob("fold_*/checkpoint_*.pth"))
+        ]
+        if models:
+            raise InputError(
+                f"{path}: differs from what would be written, and a model was trained with it ({models[0]}): give the "
+                "override file another name, or move the model away"
+            )
+        if not force:
+            raise InputError(f"{path}: differs from what would be written: add --force to replace it")
+    write_json(path, plans)
+
+
+def _describe(plans: dict[str, Any], names: Sequence[str]) -> None:
+    from nnunetv2_sa_unet.plans.configurations import resolve
+
+    for name in names:
+        configuration = resolve(plans, name)
+        network = configuration["architecture"]["arch_kwargs"]
+        print(
+            f"{name}: patch {'×'.join(map(str, configuration['patch_size']))}, batch {configuration['batch_size']}, "
+            f"{network['n_stages']} stages of {', '.join(map(str, network['features_per_stage']))} channels, "
+            f"rates {', '.join(map(str, network['rates']))}"
+        )
+        training = configuration.get("training", {})
+        print("  training: " + (", ".join(f"{key} {value}" for key, value in training.items()) or "as nnU-Net's"))

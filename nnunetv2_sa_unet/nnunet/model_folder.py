@@ -1,0 +1,75 @@
+"""One model folder, one network.
+
+All folds of a model share one ``plans.json``, which nnU-Net writes anew whenever a fold starts. So a fold that
+starts after the plans or this package changed would silently replace the network that the other folds were
+trained with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.plans.configurations import resolve
+
+__all__ = ["differing_keys", "has_checkpoint", "stored_plans", "with_stored_network"]
+
+# What makes two checkpoints of one model interchangeable. The training block is not among it: a longer or other
+# training of the same network is the user's choice.
+_NETWORK_KEYS = ("architecture", "patch_size", "kernels")
+
+
+def has_checkpoint(fold_folder: Path) -> bool:
+    """Tell whether nnU-Net saved a checkpoint in the folder of a fold."""
+    return any(fold_folder.glob("checkpoint_*.pth"))
+
+
+def stored_plans(model_folder: Path) -> dict[str, Any] | None:
+    """Return the plans that the trained folds of a model folder share, or None if no fold has a checkpoint.
+
+    Raises:
+        InputError: if there are checkpoints but no readable plans.json.
+    """
+    if not any(has_checkpoint(fold_folder) for fold_folder in model_folder.glob("fold_*")):
+        return None
+    path = model_folder / "plans.json"
+    try:
+        plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}), but folds beside it are trained: restore it, or move the folder away"
+        ) from None
+    return plans
+
+
+def differing_keys(stored: Mapping[str, Any], planned: Mapping[str, Any], configuration: str) -> list[str]:
+    """Name the keys of the network in which two plans differ for one configuration, with both values."""
+    return list(
+        _differences(
+            {key: resolve(stored, configuration).get(key) for key in _NETWORK_KEYS},
+            {key: resolve(planned, configuration).get(key) for key in _NETWORK_KEYS},
+        )
+    )
+
+
+def with_stored_network(planned: Mapping[str, Any], stored: Mapping[str, Any], configuration: str) -> dict[str, Any]:
+    """Return a copy of the plans whose configuration has the network and patch of the stored plans."""
+    plans = json.loads(json.dumps(planned))
+    source, target = resolve(stored, configuration), plans["configurations"][configuration]
+    for key in _NETWORK_KEYS:
+        if key in source:
+            target[key] = source[key]
+        else:
+            target.pop(key, None)
+    return plans  # type: ignore[no-any-return]
+
+
+def _differences(stored: Any, planned: Any, path: str = "") -> Iterator[str]:
+    if isinstance(stored, Mapping) and isinstance(planned, Mapping):
+        for key in dict.fromkeys([*stored, *planned]):
+            yield from _differences(stored.get(key), planned.get(key), f"{path}.{key}" if path else key)
+    elif stored != planned:
+        yield f"{path} (trained: {stored}, planned: {planned})"

@@ -1,0 +1,148 @@
+"""The trainers: one for each row of the table of variants.
+
+A trainer writes its variant into the plans before nnU-Net reads them; nnU-Net does the rest. So the model's
+``plans.json`` says all there is to know of the network, and the stock ``nnUNetTrainer`` can predict with it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from nnunetv2.paths import nnUNet_results
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.nnunet.model_folder import differing_keys, has_checkpoint, stored_plans, with_stored_network
+from nnunetv2_sa_unet.nnunet.recipe import build_optimizer, set_hyperparameters
+from nnunetv2_sa_unet.plans.configurations import resolve, with_variant
+from nnunetv2_sa_unet.plans.overrides import parse_training
+from nnunetv2_sa_unet.plans.topology import through_plane_poolings
+from nnunetv2_sa_unet.plans.variants import VARIANTS, Variant
+
+__all__ = list(VARIANTS)
+
+_CUDA = torch.device("cuda")
+
+
+class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
+    """nnU-Net's trainer for the network of one variant, with the training block of the plans.
+
+    Raises:
+        InputError: if the plans cannot be rewritten, or the model folder holds folds of another network.
+    """
+
+    variant: ClassVar[Variant]
+
+    # nnU-Net stores the arguments by the names of this signature.
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int | str,
+        dataset_json: dict[str, Any],
+        device: torch.device = _CUDA,
+    ) -> None:
+        continue_training = plans.get("continue_training", False)
+        plans = with_variant(plans, configuration, self.variant)
+        # Network and patch in which trained folds of this model folder differ from the plans.
+        self.differs_from_stored: list[str] = []
+        model_folder = self._model_folder(plans, configuration)
+        stored = None if model_folder is None else stored_plans(model_folder)
+        if model_folder is not None and stored is not None:
+            self.differs_from_stored = differing_keys(stored, plans, configuration)
+            if self.differs_from_stored:
+                # Only a fold that has a checkpoint can be continued or validated.
+                if not has_checkpoint(model_folder / f"fold_{fold}"):
+                    raise self._other_network(model_folder)
+                plans = with_stored_network(plans, stored, configuration)
+        self.continues = continue_training
+        self.training_block = parse_training(
+            resolve(plans, configuration).get("training", {}),
+            f"{plans['plans_name']}.json: configurations.{configuration}.training",
+        )
+
+        super().__init__(plans, configuration, fold, dataset_json, device)
+
+        set_hyperparameters(self, self.training_block)
+        self._log_choices()
+
+    def _model_folder(self, plans: dict[str, Any], configuration: str) -> Path | None:
+        """Return nnU-Net's ``output_folder_base``, which its constructor makes only later."""
+        if not nnUNet_results.is_set():
+            return None
+        name = f"{type(self).__name__}__{plans['plans_name']}__{configuration}"
+        return Path(os.fspath(nnUNet_results), plans["dataset_name"], name)
+
+    def _other_network(self, model_folder: Path) -> InputError:
+        return InputError(
+            f"{model_folder / 'plans.json'}: the trained folds there have another network than the plans now ask for: "
+            f"{'; '.join(self.differs_from_stored)}. Restore the plans to add folds to this model, or train under "
+            "another plans name, or move the folder away"
+        )
+
+    def _log_choices(self) -> None:
+        if self.differs_from_stored:
+            self.print_to_log_file(
+                "The plans have changed since this model was trained; its stored network is used. Differences: "
+                + "; ".join(self.differs_from_stored)
+            )
+        configuration = self.configuration_manager.configuration
+        n_poolings = len(self.configuration_manager.pool_op_kernel_sizes) - 1
+        z_poolings = through_plane_poolings(configuration)
+        if not self.variant.in_plane and 0 < z_poolings < n_poolings:
+            self.print_to_log_file(
+                f"{z_poolings} of {n_poolings} poolings halve z too: {configuration['patch_size'][0]} slices cannot be "
+                "halved more often and stay even and at least 4"
+            )
+
+    def on_train_start(self) -> None:
+        # A fold that is trained anew, neither continued nor validated, would mix two networks in one folder.
+        if self.differs_from_stored and not self.continues:
+            raise self._other_network(Path(self.output_folder_base))
+        super().on_train_start()
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        # After the validation nnU-Net asks for deep supervision whether or not the training had it.
+        super().set_deep_supervision_enabled(enabled and self.enable_deep_supervision)
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        if self.training_block.optimizer in (None, "SGD"):
+            return super().configure_optimizers()  # type: ignore[no-any-return]
+        optimizer = build_optimizer(
+            self.training_block.optimizer, self.network.parameters(), self.initial_lr, self.weight_decay
+        )
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, Any]:  # noqa: N802
+        rotation, dummy_2d, initial_patch_size, mirror_axes = (
+            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        if self.training_block.augmentation == "none":
+            # Nothing turns or flips: no margin to load, and no mirroring at test time either.
+            dummy_2d, initial_patch_size, mirror_axes = False, self.configuration_manager.patch_size, None
+            self.inference_allowed_mirroring_axes = None
+        return rotation, dummy_2d, initial_patch_size, mirror_axes
+
+    def get_training_transforms(
+        self, patch_size: Any, rotation: Any, deep_supervision_scales: Any, *args: Any, **kwargs: Any
+    ) -> BasicTransform:
+        if self.training_block.augmentation == "none":
+            kwargs.pop("use_mask_for_norm", None)
+            return self.get_validation_transforms(deep_supervision_scales, **kwargs)
+        return super().get_training_transforms(patch_size, rotation, deep_supervision_scales, *args, **kwargs)
+
+
+def _trainer(variant: Variant) -> type[VariantTrainer]:
+    return type(
+        variant.trainer,
+        (VariantTrainer,),
+        {"__doc__": f"Trains {variant.summary}.", "__module__": __name__, "variant": variant},
+    )
+
+
+globals().update({name: _trainer(variant) for name, variant in VARIANTS.items()})

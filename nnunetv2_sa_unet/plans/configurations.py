@@ -1,0 +1,109 @@
+"""Configurations inside the plans: inheritance, and where a rewritten one goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.plans.overrides import Override, parse_training, values_for
+from nnunetv2_sa_unet.plans.topology import apply_values, apply_variant
+from nnunetv2_sa_unet.plans.variants import Variant
+
+__all__ = ["override_plans", "resolve", "with_variant"]
+
+_OVERRIDABLE = ("patch_size", "batch_size")
+
+
+def resolve(plans: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a configuration with what it inherits, by nnU-Net's ``inherits_from`` rule (the child's keys win).
+
+    Raises:
+        InputError: if the configuration or one of its ancestors does not exist, or they form a circle.
+    """
+    resolved: dict[str, Any] = {}
+    for ancestor in _chain(plans, name):
+        resolved |= deepcopy(plans["configurations"][ancestor])
+    return resolved
+
+
+def with_variant(plans: Mapping[str, Any], name: str, variant: Variant) -> dict[str, Any]:
+    """Return a copy of the plans in which the configuration ``name`` is the variant; its parents stay.
+
+    Raises:
+        InputError: see :func:`~nnunetv2_sa_unet.plans.topology.apply_variant`.
+    """
+    rewritten = deepcopy(dict(plans))
+    with _named(plans, name):
+        _write(rewritten, name, apply_variant(resolve(plans, name), variant))
+    return rewritten
+
+
+def override_plans(
+    plans: Mapping[str, Any], overrides: Sequence[Override], names: Iterable[str] | None = None
+) -> dict[str, Any]:
+    """Return a copy of nnU-Net's plans with the full SA-UNet in its configurations and the overrides applied.
+
+    Args:
+        plans: as nnU-Net wrote them.
+        overrides: later ones win key by key.
+        names: configurations to rewrite; all if None.
+
+    Raises:
+        InputError: one that names plans, configuration and field.
+    """
+    rewritten = deepcopy(dict(plans))
+    for name in plans["configurations"] if names is None else names:
+        with _named(plans, name):
+            chain = _chain(plans, name)
+            values = values_for(overrides, chain)
+            # What a child sets itself wins over what its parents inherit or are given.
+            own = set(plans["configurations"][name]) & set(_OVERRIDABLE)
+            for_itself = values_for(overrides, chain[-1:])
+            values = {key: value for key, value in values.items() if key not in own or key in for_itself}
+            configuration = resolve(plans, name)
+            training = {**configuration.get("training", {}), **values.get("training", {})}
+            parse_training(training, "training")
+            result = apply_values(configuration, values)
+            if training:
+                result["training"] = training
+            _write(rewritten, name, result)
+    return rewritten
+
+
+def _chain(plans: Mapping[str, Any], name: str) -> list[str]:
+    """List the ancestors of a configuration, the most distant first, and itself."""
+    configurations = plans["configurations"]
+    chain: list[str] = []
+    current: str | None = name
+    while current is not None:
+        if current not in configurations:
+            raise InputError(f"found no configuration of that name ({current}), there are: {', '.join(configurations)}")
+        if current in chain:
+            raise InputError(f"inherits_from: runs in a circle: {' → '.join([*chain, current])}")
+        chain.append(current)
+        current = configurations[current].get("inherits_from")
+    return chain[::-1]
+
+
+def _write(plans: dict[str, Any], name: str, configuration: Mapping[str, Any]) -> None:
+    """Write what defines network and training whole into the named configuration, the rest where it changed."""
+    inherited = resolve(plans, name)
+    target = plans["configurations"][name]
+    for key in ("architecture", "training", "kernels"):
+        if key in configuration:
+            target[key] = deepcopy(configuration[key])
+    for key in _OVERRIDABLE:
+        if configuration[key] != inherited[key]:
+            target[key] = deepcopy(configuration[key])
+
+
+@contextmanager
+def _named(plans: Mapping[str, Any], name: str) -> Iterator[None]:
+    """Say in which plans and configuration an error is."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{plans['plans_name']}.json: configurations.{name}.{error}") from None

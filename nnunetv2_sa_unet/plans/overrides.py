@@ -1,0 +1,165 @@
+"""What an override file may say, and how several of them compose.
+
+An override sets values; which parts a network has is the choice of the trainer (``plans.variants``), so switches
+are refused here by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from nnunetv2_sa_unet.errors import InputError
+
+__all__ = ["Override", "Training", "Values", "parse_override", "parse_training", "values_for"]
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_ALL_CONFIGURATIONS = "*"
+# What someone who knows nnU-Net's plans might try, and what decides it instead.
+_SWITCHES = frozenset(
+    {
+        "architecture", "aspp", "attention", "conv_bias", "conv_op", "kernel_sizes", "network_class_name", "nonlin",
+        "norm", "norm_op", "pool_op_kernel_sizes", "pooling", "strides",
+    }
+)  # fmt: skip
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Training(_Strict):
+    """How a configuration is trained; nnU-Net's own default applies to what is left out.
+
+    Attributes:
+        num_epochs: epochs (nnU-Net: 1000).
+        num_iterations_per_epoch: training batches an epoch (nnU-Net: 250).
+        num_val_iterations_per_epoch: validation batches an epoch (nnU-Net: 50).
+        initial_lr: learning rate at the start (nnU-Net: 1e-2).
+        weight_decay: weight decay (nnU-Net: 3e-5).
+        optimizer: ``SGD`` is nnU-Net's, with Nesterov momentum 0.99.
+        lr_schedule: ``poly`` is nnU-Net's.
+        loss: ``nnunet`` is nnU-Net's Dice + cross-entropy.
+        augmentation: ``nnunet`` is nnU-Net's; ``none`` trains on unchanged patches.
+        deep_supervision: losses at lower resolutions too (nnU-Net: true).
+        oversample_foreground_percent: fraction of a batch that must hold foreground (nnU-Net: 0.33).
+        save_every: epochs between checkpoints (nnU-Net: 50).
+    """
+
+    num_epochs: PositiveInt | None = None
+    num_iterations_per_epoch: PositiveInt | None = None
+    num_val_iterations_per_epoch: PositiveInt | None = None
+    initial_lr: PositiveFloat | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    optimizer: Literal["SGD", "Adam", "AdamW"] | None = None
+    lr_schedule: Literal["poly"] | None = None
+    loss: Literal["nnunet"] | None = None
+    augmentation: Literal["nnunet", "none"] | None = None
+    deep_supervision: bool | None = None
+    oversample_foreground_percent: Annotated[float, Field(ge=0, le=1)] | None = None
+    save_every: PositiveInt | None = None
+
+
+class Values(_Strict):
+    """The values of one configuration; the topology rule and nnU-Net's plan decide what is left out.
+
+    Attributes:
+        patch_size: voxels along each axis of the patch, (z, y, x) or (y, x).
+        batch_size: patches in a batch.
+        features_per_stage: channels of each stage, finest first; entries beyond the depth are not used.
+        depth: number of stages, or ``planned`` for nnU-Net's.
+        kernels: ``planned`` for nnU-Net's kernels and strides, for isotropic data.
+        rates: dilation rates of the ASPP.
+        attention_kernel: kernel of the spatial attention, one number per axis.
+        norm_groups: groups of the group norm.
+        norm_eps: added to the variance by the norm.
+        training: see :class:`Training`.
+    """
+
+    patch_size: list[PositiveInt] | None = None
+    batch_size: PositiveInt | None = None
+    features_per_stage: Annotated[list[PositiveInt], Field(min_length=3)] | None = None
+    depth: Annotated[int, Field(ge=3)] | Literal["planned"] | None = None
+    kernels: Literal["planned"] | None = None
+    rates: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
+    attention_kernel: list[PositiveInt] | None = None
+    norm_groups: PositiveInt | None = None
+    norm_eps: PositiveFloat | None = None
+    training: Training = Training()
+
+
+class Override(_Strict):
+    """One override file: a description, and values by the name of a configuration or ``*`` for all."""
+
+    description: str
+    configurations: dict[str, Values]
+
+
+def parse_override(document: Any, source: str) -> Override:
+    """Check the content of an override file.
+
+    Args:
+        document: the parsed JSON.
+        source: the file's name, for messages.
+
+    Raises:
+        InputError: one line for each field that is wrong.
+    """
+    return _validate(Override, document, source)
+
+
+def parse_training(block: Any, source: str) -> Training:
+    """Check the ``training`` block of a configuration in the plans.
+
+    Args:
+        block: the parsed JSON.
+        source: where the block stands, for messages.
+
+    Raises:
+        InputError: one line for each field that is wrong.
+    """
+    return _validate(Training, block, source)
+
+
+def values_for(overrides: Iterable[Override], chain: Sequence[str]) -> dict[str, Any]:
+    """Merge what ``overrides`` say of one configuration; what is said later wins key by key.
+
+    Within one override, ``*`` comes first and the more special name last.
+
+    Args:
+        overrides: in the order in which they were given.
+        chain: the configuration's ancestors (``inherits_from``), the most distant first, and its own name.
+
+    Returns:
+        the values that are set, ``training`` as a dictionary of those that are set in it.
+    """
+    merged: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    for override in overrides:
+        for name in (_ALL_CONFIGURATIONS, *chain):
+            if name in override.configurations:
+                values = override.configurations[name].model_dump(exclude_none=True)
+                training |= values.pop("training", {})
+                merged |= values
+    return merged | ({"training": training} if training else {})
+
+
+def _validate(model: type[_Model], document: Any, source: str) -> _Model:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise InputError("\n".join(_describe(item, source) for item in error.errors())) from None
+
+
+def _describe(item: Mapping[str, Any], source: str) -> str:
+    field = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        return f"{source}: {field or 'content'}: found {item['input']!r}: {item['msg']}"
+    if item["loc"][-1] in _SWITCHES:
+        return (
+            f"{source}: {field}: this is a switch, which the trainer's name decides (-tr), not an override: remove it"
+        )
+    return f"{source}: {field}: unknown key: remove it, or see docs/reference/overrides.md for the keys there are"

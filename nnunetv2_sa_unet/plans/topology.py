@@ -1,0 +1,247 @@
+"""From a configuration that nnU-Net planned to SA-UNet, and from one variant to another.
+
+A configuration here is resolved: what it inherits is already in it. Axes are nnU-Net's, (z, y, x) or (y, x), z being
+the through-plane axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from math import prod
+from typing import Any
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS, Variant
+
+__all__ = ["apply_values", "apply_variant", "is_ours", "through_plane_poolings"]
+
+# The paper's numbers (section 2 and the authors' network).
+RATES = [6, 12, 16]
+ATTENTION_KERNEL_IN_PLANE = 14
+NORM_GROUPS = 8
+NORM_EPS = 1e-3
+
+_FEWEST_STAGES = 3  # nnU-Net's weights for deep supervision are not defined for fewer
+_REFERENCE_EDGE = 32  # in-plane edge in voxels of the paper's bottleneck, for which its rates were chosen
+_NORMS = {
+    "group": "nnunetv2_sa_unet.networks.norm.GroupNorm",
+    "batch": "torch.nn.modules.batchnorm.BatchNorm{n_axes}d",
+}
+
+
+def is_ours(configuration: Mapping[str, Any]) -> bool:
+    """Tell whether the configuration's network is one of this package."""
+    network_class = _architecture(configuration)["network_class_name"]
+    return network_class in {variant.network_class for variant in VARIANTS.values()}
+
+
+def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the full SA-UNet of a configuration that nnU-Net planned.
+
+    Depth: as many stages as planned, but no deeper than the last at which the shorter in-plane edge of the
+    bottleneck (with planned kernels the shortest edge) exceeds the largest dilation rate, and three at least.
+    ``depth: "planned"`` keeps nnU-Net's and scales every rate r to max(1, round(r · edge / 32)).
+
+    Args:
+        configuration: resolved, with a network of nnU-Net's.
+        values: see :class:`~nnunetv2_sa_unet.plans.overrides.Values`; ``training`` is not read.
+
+    Returns:
+        a copy with ``patch_size``, ``batch_size``, ``architecture`` and, if they were asked for, planned ``kernels``.
+
+    Raises:
+        InputError: if the values do not fit each other or the configuration; the message starts with the field.
+    """
+    if is_ours(configuration):
+        raise InputError(
+            f"architecture.network_class_name: found {_architecture(configuration)['network_class_name']}, expected a "
+            "network that nnU-Net planned: take nnU-Net's own plans as the base"
+        )
+    planned = _architecture(configuration)["arch_kwargs"]
+    patch_size = list(values.get("patch_size", configuration["patch_size"]))
+    n_axes = len(configuration["patch_size"])
+    _check_axes("patch_size", patch_size, n_axes)
+
+    keep_kernels = values.get("kernels") == "planned"
+    rates = list(values.get("rates", RATES))
+    strides = planned["strides"] if keep_kernels else _strides(len(planned["strides"]), n_axes, patch_size, True)
+    depth = values.get("depth")
+    if depth is None:
+        depth = _deepest(patch_size, strides, max(rates), in_plane_only=not keep_kernels)
+    elif depth == "planned":
+        depth = len(strides)
+        edge = min(_in_plane(_bottleneck(patch_size, strides)))
+        rates = [max(1, round(rate * edge / _REFERENCE_EDGE)) for rate in rates]
+    if keep_kernels and depth > len(strides):
+        raise InputError(f"depth: {depth} stages, but nnU-Net planned kernels for {len(strides)}: leave out kernels")
+    features = list(values.get("features_per_stage", planned["features_per_stage"]))
+    if len(features) < depth:
+        raise InputError(
+            f"features_per_stage: found {len(features)} entries for {depth} stages: give {depth}, or set depth"
+        )
+    features = features[:depth]
+    groups = values.get("norm_groups", NORM_GROUPS)
+    indivisible = [width for width in features if width % groups]
+    if indivisible:
+        raise InputError(f"features_per_stage: {indivisible[0]} is not divisible by the {groups} groups of the norm")
+    attention_kernel = list(values.get("attention_kernel", _default_attention_kernel(n_axes)))
+    _check_axes("attention_kernel", attention_kernel, n_axes)
+
+    kernels = planned["kernel_sizes"][:depth] if keep_kernels else _kernels(depth, n_axes, True)
+    strides = strides[:depth] if keep_kernels else _strides(depth, n_axes, patch_size, True)
+    _check_divisible(patch_size, strides)
+    arch_kwargs = {
+        "n_stages": depth,
+        "features_per_stage": features,
+        "conv_op": f"torch.nn.modules.conv.Conv{n_axes}d",
+        "kernel_sizes": deepcopy(kernels),
+        "strides": deepcopy(strides),
+        "n_conv_per_stage": [2] * depth,
+        "n_conv_per_stage_decoder": [2] * (depth - 1),
+        "conv_bias": True,
+        **_norm("group", n_axes, groups, values.get("norm_eps", NORM_EPS)),
+        "dropout_op": None,
+        "dropout_op_kwargs": None,
+        "nonlin": "torch.nn.ReLU",
+        "nonlin_kwargs": {"inplace": True},
+        "attention_kernel": attention_kernel,
+        "rates": rates,
+    }
+    rewritten = dict(deepcopy(configuration)) | {
+        "patch_size": patch_size,
+        "batch_size": values.get("batch_size", configuration["batch_size"]),
+        "architecture": {
+            "network_class_name": SA_UNET,
+            "arch_kwargs": arch_kwargs,
+            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+        },
+    }
+    if keep_kernels:
+        rewritten["kernels"] = "planned"
+    return rewritten
+
+
+def apply_variant(configuration: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    """Set the switches of a variant; everything else stays.
+
+    A network of nnU-Net's becomes the full SA-UNet first. A part that the variant removes takes its values along;
+    one that it has and that is missing gets the paper's numbers. ``kernels: "planned"`` in the configuration keeps
+    kernels and strides.
+
+    Args:
+        configuration: resolved.
+        variant: a row of the table.
+
+    Returns:
+        a copy with the variant's ``architecture``. Applying a variant twice changes nothing.
+
+    Raises:
+        InputError: if planned kernels are kept and the variant is about other kernels.
+    """
+    rewritten = deepcopy(dict(configuration)) if is_ours(configuration) else apply_values(configuration, {})
+    architecture = rewritten["architecture"]
+    arch_kwargs = architecture["arch_kwargs"]
+    patch_size = rewritten["patch_size"]
+    n_axes, depth = len(patch_size), arch_kwargs["n_stages"]
+
+    architecture["network_class_name"] = variant.network_class
+    if rewritten.get("kernels") != "planned":
+        arch_kwargs["kernel_sizes"] = _kernels(depth, n_axes, variant.in_plane)
+        arch_kwargs["strides"] = _strides(depth, n_axes, patch_size, variant.in_plane)
+    elif not variant.in_plane and any(extent != 3 for kernel in arch_kwargs["kernel_sizes"] for extent in kernel):
+        raise InputError(
+            f'kernels: found "planned" with kernels other than 3×3×3, which {variant.trainer} needs: '
+            'train it with plans made without "kernels"'
+        )
+    norm_kwargs = arch_kwargs["norm_op_kwargs"]
+    arch_kwargs |= _norm(variant.norm, n_axes, norm_kwargs.get("num_groups", NORM_GROUPS), norm_kwargs["eps"])
+    _switch(arch_kwargs, "attention_kernel", variant.attention, _default_attention_kernel(n_axes))
+    _switch(arch_kwargs, "rates", variant.aspp, RATES)
+    return rewritten
+
+
+def through_plane_poolings(configuration: Mapping[str, Any]) -> int:
+    """Count the stages of a 3d configuration that pool along z; 0 in 2d."""
+    strides = _architecture(configuration)["arch_kwargs"]["strides"]
+    return sum(len(stride) == 3 and stride[0] > 1 for stride in strides)
+
+
+def _architecture(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    if "architecture" not in configuration:
+        raise InputError(
+            "architecture: missing, as in plans of nnU-Net before 2.3.1: run nnUNetv2_plan_experiment again"
+        )
+    architecture: dict[str, Any] = configuration["architecture"]
+    return architecture
+
+
+def _switch(arch_kwargs: dict[str, Any], key: str, on: bool, default: list[int]) -> None:
+    if on:
+        arch_kwargs.setdefault(key, list(default))
+    else:
+        arch_kwargs.pop(key, None)
+
+
+def _norm(norm: str, n_axes: int, groups: int, eps: float) -> dict[str, Any]:
+    own = {"num_groups": groups} if norm == "group" else {}
+    return {"norm_op": _NORMS[norm].format(n_axes=n_axes), "norm_op_kwargs": {**own, "eps": eps, "affine": True}}
+
+
+def _default_attention_kernel(n_axes: int) -> list[int]:
+    return [1] * (n_axes - 2) + [ATTENTION_KERNEL_IN_PLANE] * 2
+
+
+def _kernels(depth: int, n_axes: int, in_plane: bool) -> list[list[int]]:
+    flat = [1] * (n_axes - 2) + [3, 3] if in_plane else [3] * n_axes
+    return [list(flat) for _ in range(depth - 1)] + [[3] * n_axes]
+
+
+def _strides(depth: int, n_axes: int, patch_size: Sequence[int], in_plane: bool) -> list[list[int]]:
+    """Pool by 2 in plane at every stage but the first; along z only while it stays even and at least 4."""
+    strides = [[1] * n_axes]
+    z = patch_size[0]
+    for _ in range(depth - 1):
+        if n_axes == 2:
+            strides.append([2, 2])
+            continue
+        z_stride = 2 if not in_plane and z % 4 == 0 and z >= 8 else 1
+        z //= z_stride
+        strides.append([z_stride, 2, 2])
+    return strides
+
+
+def _bottleneck(patch_size: Sequence[int], strides: Sequence[Sequence[int]]) -> list[float]:
+    return [extent / prod(stride[axis] for stride in strides) for axis, extent in enumerate(patch_size)]
+
+
+def _in_plane(extents: Sequence[float]) -> Sequence[float]:
+    return extents[-2:]
+
+
+def _deepest(
+    patch_size: Sequence[int], strides: Sequence[Sequence[int]], largest_rate: int, in_plane_only: bool
+) -> int:
+    depth = _FEWEST_STAGES
+    for stages in range(depth + 1, len(strides) + 1):
+        bottleneck = _bottleneck(patch_size, strides[:stages])
+        if min(_in_plane(bottleneck) if in_plane_only else bottleneck) > largest_rate:
+            depth = stages
+    return depth
+
+
+def _check_axes(field: str, found: Sequence[int], n_axes: int) -> None:
+    if len(found) != n_axes:
+        raise InputError(
+            f"{field}: found {list(found)} with {len(found)} axes, expected {n_axes} numbers, one per axis"
+        )
+
+
+def _check_divisible(patch_size: Sequence[int], strides: Sequence[Sequence[int]]) -> None:
+    for axis, extent in enumerate(patch_size):
+        factor = prod(stride[axis] for stride in strides)
+        if extent % factor:
+            raise InputError(
+                f"patch_size: {list(patch_size)} is not divisible by {factor} along axis {axis}, which {len(strides)} "
+                f"stages need: give a multiple of {factor} there"
+            )
