@@ -73,8 +73,10 @@ def _versions() -> Iterator[Check]:
 
 
 def _nnunet(requirements: list[str]) -> Check:
-    from packaging.requirements import Requirement
-
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return Check("missing", "packaging", "is not installed", "pip install packaging")
     ranges = [item for item in map(Requirement, requirements) if item.name == "nnunetv2"]
     wanted = f"nnunetv2{ranges[0].specifier}" if ranges else "nnunetv2"
     remedy = f"pip install '{wanted}'"
