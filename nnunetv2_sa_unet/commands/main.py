@@ -1,7 +1,7 @@
 """``nnUNetv2_sa_unet``: the command line.
 
-A command is a module of this package with ``add_parser`` and ``run``. Heavy imports stay inside ``run``, so
-that ``--help`` answers at once.
+A command is a module of this package with ``add_parser`` and ``run``. Heavy imports stay inside ``run``, so that
+``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nnunetv2_sa_unet.errors import InputError
 
 __all__ = ["main"]
 
-COMMANDS = ("doctor", "plan")
+COMMANDS = ("doctor", "evaluate", "plan")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

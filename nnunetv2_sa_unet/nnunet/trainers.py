@@ -17,8 +17,10 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.nnunet.loss import PaperLoss
 from nnunetv2_sa_unet.nnunet.model_folder import differing_keys, has_checkpoint, stored_plans, with_stored_network
 from nnunetv2_sa_unet.nnunet.recipe import build_optimizer, set_hyperparameters
+from nnunetv2_sa_unet.nnunet.schedule import PlateauSchedule
 from nnunetv2_sa_unet.plans.configurations import resolve, with_variant
 from nnunetv2_sa_unet.plans.overrides import parse_training
 from nnunetv2_sa_unet.plans.topology import through_plane_poolings
@@ -111,12 +113,28 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
         super().set_deep_supervision_enabled(enabled and self.enable_deep_supervision)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        if self.training_block.optimizer in (None, "SGD"):
-            return super().configure_optimizers()  # type: ignore[no-any-return]
-        optimizer = build_optimizer(
-            self.training_block.optimizer, self.network.parameters(), self.initial_lr, self.weight_decay
-        )
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        optimizer, lr_scheduler = super().configure_optimizers()
+        if self.training_block.optimizer in ("Adam", "AdamW"):
+            optimizer = build_optimizer(
+                self.training_block.optimizer, self.network.parameters(), self.initial_lr, self.weight_decay
+            )
+            lr_scheduler = PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        if self.training_block.lr_schedule == "plateau":
+            lr_scheduler = PlateauSchedule(
+                optimizer, self.initial_lr, lambda: self.logger.get_value("val_losses", step=None)
+            )
+        return optimizer, lr_scheduler
+
+    def _build_loss(self) -> torch.nn.Module:
+        loss: torch.nn.Module = super()._build_loss()
+        if self.training_block.loss != "paper":
+            return loss
+        paper_loss = PaperLoss(self.label_manager.has_regions, self.label_manager.ignore_label, self.is_ddp)
+        if not self.enable_deep_supervision:
+            return paper_loss
+        # nnU-Net's weights for the resolutions stay.
+        loss.loss = paper_loss
+        return loss
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, Any]:  # noqa: N802
         rotation, dummy_2d, initial_patch_size, mirror_axes = (

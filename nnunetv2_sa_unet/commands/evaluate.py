@@ -1,0 +1,154 @@
+"""``nnUNetv2_sa_unet evaluate``: score predictions with the metrics of the WMH challenge."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunetv2_sa_unet import __version__
+from nnunetv2_sa_unet.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunetv2_sa_unet.wmh.scoring import ScoredCase
+    from nnunetv2_sa_unet.wmh.summary import Statistics
+
+__all__ = ["add_parser", "run"]
+
+#: nnU-Net keeps a ``summary.json`` of its own beside its predictions: ours has another name.
+SUMMARY_NAME = "metrics_summary.json"
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add ``evaluate`` to the command line."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "evaluate",
+        help="score predictions with the metrics of the WMH challenge",
+        description="Score a folder of predictions against a folder of references with the metrics of the "
+        "WMH Segmentation Challenge. Files are matched by name. Label 1 is WMH; what the reference marks as "
+        f"2 (other pathology) is left out. Writes metrics.csv and {SUMMARY_NAME} and prints a table.",
+    )
+    parser.add_argument("reference", type=Path, metavar="REFERENCE_FOLDER", help="reference masks, one a case")
+    parser.add_argument("prediction", type=Path, metavar="PREDICTION_FOLDER", help="masks or probability maps")
+    parser.add_argument(
+        "-o", dest="output", type=Path, metavar="DIR", help="where to write (PREDICTION_FOLDER/evaluation)"
+    )
+    parser.add_argument(
+        "-np",
+        dest="processes",
+        type=_positive,
+        metavar="N",
+        help="number of processes (one a core, at most 8)",
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check all files, score all cases, write both files and print the summary."""
+    from nnunetv2_sa_unet.files import write_json
+    from nnunetv2_sa_unet.wmh.pairs import matched_pairs
+    from nnunetv2_sa_unet.wmh.scoring import COLUMNS, score_pairs, write_metrics
+    from nnunetv2_sa_unet.wmh.summary import summarise
+
+    pairs = matched_pairs(arguments.reference, arguments.prediction)
+    output: Path = arguments.output or arguments.prediction / "evaluation"
+    _make_writable(output)
+    cases = score_pairs(pairs, arguments.processes or _default_processes(), progress=True)
+    summary = {
+        column: summarise({case.case: getattr(case.metrics, column) for case in cases}) for column in COLUMNS[1:]
+    }
+    remarks = _cases_by_remark(cases)
+    write_metrics(output / "metrics.csv", cases)
+    write_json(output / SUMMARY_NAME, _as_json(arguments, len(cases), summary, remarks))
+    print("\n".join(_table(summary)))
+    for remark, names in remarks.items():
+        whom = f"all {len(cases)} cases" if len(names) == len(cases) > 1 else ", ".join(names)
+        print(f"note: {remark} ({whom})")
+    print(f"wrote {output / 'metrics.csv'} and {output / SUMMARY_NAME}")
+    return 0
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {word}")
+    return number
+
+
+def _default_processes() -> int:
+    # On a cluster a job may use fewer cores than the machine has; only Linux can tell.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 8)
+
+
+def _make_writable(folder: Path) -> None:
+    """Find out that nothing can be written before minutes are spent on scoring."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise InputError(f"{folder}: cannot be written to; choose a folder that can with -o")
+
+
+def _cases_by_remark(cases: Sequence[ScoredCase]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for case in cases:
+        for remark in case.remarks:
+            names.setdefault(remark, []).append(case.case)
+    return names
+
+
+def _as_json(
+    arguments: argparse.Namespace,
+    cases: int,
+    summary: Mapping[str, Statistics],
+    remarks: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from nnunetv2_sa_unet.wmh.summary import CONFIDENCE, RESAMPLES, SEED
+
+    return {
+        "version": __version__,
+        "reference_folder": str(arguments.reference.resolve()),
+        "prediction_folder": str(arguments.prediction.resolve()),
+        "cases": cases,
+        "bootstrap": {
+            "statistic": "mean",
+            "method": "percentile",
+            "confidence": CONFIDENCE,
+            "resamples": RESAMPLES,
+            "seed": SEED,
+        },
+        "metrics": {column: asdict(statistics) for column, statistics in summary.items()},
+        "remarks": [{"remark": remark, "cases": names} for remark, names in remarks.items()],
+    }
+
+
+def _table(summary: Mapping[str, Statistics]) -> list[str]:
+    """The summary in lines of text: one row a metric, cases without a value counted and named."""
+    lines = [f"{'metric':<18} {'mean':>8} {'std':>8}  {'95 % interval':<18} {'cases':>5}  empty"]
+    for column, statistics in summary.items():
+        empty = f"{len(statistics.empty)}: {', '.join(statistics.empty)}" if statistics.empty else "0"
+        lines.append(
+            f"{column:<18} {_figure(statistics.mean):>8} {_figure(statistics.std):>8}  "
+            f"{_interval(statistics):<18} {statistics.cases:>5}  {empty}"
+        )
+    if any(statistics.interval is None for statistics in summary.values()):
+        lines.append("-: no standard deviation and no interval from fewer than two cases, no mean from none")
+    return lines
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(statistics: Statistics) -> str:
+    if statistics.interval is None:
+        return "-"
+    low, high = statistics.interval
+    return f"{low:.3f} to {high:.3f}"

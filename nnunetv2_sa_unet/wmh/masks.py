@@ -1,0 +1,96 @@
+"""Which voxels of a stored mask are white matter hyperintensity (WMH).
+
+Label 1 is WMH and label 2 other pathology, as in the WMH challenge.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunetv2_sa_unet.errors import InputError
+
+__all__ = ["BoolArray", "predicted_wmh", "reference_masks"]
+
+BoolArray = NDArray[np.bool_]
+
+WMH = 1
+OTHER = 2
+#: What image software writes for "inside" in 8-bit masks.
+EIGHT_BIT_INSIDE = 255
+
+
+def reference_masks(values: NDArray[Any]) -> tuple[BoolArray, BoolArray, tuple[str, ...]]:
+    """Split a reference into WMH and other pathology.
+
+    The comparison is that of the official script on a float image (0.5 < value < 1.5 and 1.5 < value < 2.5),
+    whatever type the values are stored as. The script itself casts its limits to the image's type: on
+    integers the first becomes 0 to 1, which counts the background, and the second 1 to 2, which removes what
+    was found of the WMH.
+
+    Args:
+        values: the reference, any shape, any integer or float type.
+
+    Returns:
+        The WMH mask, the mask of other pathology (both of the shape of ``values``) and remarks for the user.
+
+    Raises:
+        InputError: there are values above 2 or below 0 but no label 1, as in a mask of 0 and 255.
+    """
+    wmh = (values > 0.5) & (values < 1.5)
+    other = (values > 1.5) & (values < 2.5)
+    strange = values[(values >= 2.5) | (values <= -0.5)]
+    if strange.size == 0:
+        return wmh, other, ()
+    found = _listed(np.unique(strange))
+    if not wmh.any():
+        raise InputError(f"reference values {found} and no label 1; expected 1 (WMH) and, if marked, 2 (other)")
+    return wmh, other, (f"reference: {found} counted as background, only 1 is WMH and 2 other pathology",)
+
+
+def predicted_wmh(values: NDArray[Any]) -> tuple[BoolArray, tuple[str, ...]]:
+    """The WMH of a prediction.
+
+    ======================================  =============================================================
+    values                                  WMH
+    ======================================  =============================================================
+    whole numbers (of any type)             label 1; other labels are left out, with a remark
+    0 and 255 (of any type)                 255, with a remark
+    anything else: a probability            0.5 and above; values above 1 draw a remark
+    ======================================  =============================================================
+
+    The official script counts every integer from 1 to 1000, so a predicted 2 (other pathology) counts as WMH
+    wherever the reference is not 2. A model that learned to tell the two apart must not be punished for it.
+
+    Args:
+        values: the prediction, any shape, any integer or float type. NaN is background.
+
+    Returns:
+        The WMH mask, of the shape of ``values``, and remarks for the user.
+    """
+    foreground = values[values != 0]
+    if np.issubdtype(values.dtype, np.floating):
+        foreground = foreground[~np.isnan(foreground)]
+        if not np.array_equal(foreground, np.rint(foreground)):
+            highest = float(foreground.max())
+            remark = f"prediction: values up to {highest:g} are no probabilities; 0.5 and above counted as WMH"
+            return values >= 0.5, (remark,) if highest > 1 else ()
+    labels = np.unique(foreground)
+    if labels.tolist() == [EIGHT_BIT_INSIDE]:
+        return values == EIGHT_BIT_INSIDE, ("prediction: a mask of 0 and 255, 255 counted as WMH",)
+    others = labels[labels != WMH]
+    if others.size == 0:
+        return values == WMH, ()
+    remark = f"prediction: only label 1 counted as WMH, {_listed(others)} left out"
+    if others.size == labels.size:
+        remark += "; label 1 does not occur"
+    return values == WMH, (remark,)
+
+
+def _listed(labels: NDArray[Any]) -> str:
+    """Sorted labels in words: all of a few, the range of many (a grey-scale image in the place of a mask)."""
+    if labels.size > 5:
+        return f"{labels.size} values from {labels[0]:g} to {labels[-1]:g}"
+    return ", ".join(f"{label:g}" for label in labels)

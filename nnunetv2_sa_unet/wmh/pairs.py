@@ -1,0 +1,149 @@
+"""Which prediction belongs to which reference, and whether the two lie on the same grid.
+
+Works on file names and headers alone; every problem of every file is named in one error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+
+from nnunetv2_sa_unet.errors import InputError
+
+__all__ = ["IMAGE_ENDINGS", "Pair", "images_in", "itk_reason", "matched_pairs"]
+
+#: Endings of the 3D images that SimpleITK reads with a full header. The longer ones come first.
+IMAGE_ENDINGS = (".nii.gz", ".gipl.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl")
+
+#: How far two headers may differ: spacing and origin in mm, direction in cosines. The images and labels of
+#: the WMH challenge differ by 2e-5 in direction.
+HEADER_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A case: its name, its reference and its prediction."""
+
+    case: str
+    reference: Path
+    prediction: Path
+
+
+def images_in(folder: Path) -> dict[str, list[Path]]:
+    """The images of a folder by case, the file's name without its ending, in alphabetical order.
+
+    Other files (nnU-Net's JSON, NPZ and PKL files), folders and hidden files are passed over. A case has more
+    than one path if it is stored in several formats.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected a folder of images, one a case")
+    images: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        ending = next((ending for ending in IMAGE_ENDINGS if path.name.lower().endswith(ending)), None)
+        if ending is not None and path.is_file() and not path.name.startswith("."):
+            images.setdefault(path.name[: -len(ending)], []).append(path)
+    return images
+
+
+def matched_pairs(reference_folder: Path, prediction_folder: Path) -> list[Pair]:
+    """Pair the images of two folders by case and compare their headers.
+
+    A case may be stored in different formats in the two folders.
+
+    Returns:
+        The pairs in alphabetical order of their cases.
+
+    Raises:
+        InputError: a folder is absent or has no image; or else one error with a line for every case that is
+            missing on either side, stored twice, unreadable, not a 3D image of one channel, or whose size,
+            spacing, origin or direction differ between the two.
+    """
+    references, predictions = images_in(reference_folder), images_in(prediction_folder)
+    for folder, images in ((reference_folder, references), (prediction_folder, predictions)):
+        if not images:
+            raise InputError(f"{folder}: no image; expected files that end in {', '.join(IMAGE_ENDINGS)}")
+    problems: list[str] = []
+    pairs: list[Pair] = []
+    for case in sorted(references.keys() | predictions.keys()):
+        found = references.get(case, []), predictions.get(case, [])
+        if len(found[0]) == len(found[1]) == 1:
+            pair = Pair(case, found[0][0], found[1][0])
+            pairs.append(pair)
+            problems += _header_problems(pair)
+        elif not found[0]:
+            problems.append(f"{case}: no reference for {_names(found[1])}; add it or remove the prediction")
+        elif not found[1]:
+            problems.append(f"{case}: no prediction for {_names(found[0])}; add it or remove the reference")
+        else:
+            twice = [paths for paths in found if len(paths) > 1]
+            problems += [f"{case}: {_names(paths)} are the same case; keep one of them" for paths in twice]
+    if problems:
+        raise InputError(
+            f"references in {reference_folder} and predictions in {prediction_folder} do not match:\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+        )
+    return pairs
+
+
+def itk_reason(error: RuntimeError) -> str:
+    """The reason in an error of SimpleITK, without the lines about its source code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown reason"
+
+
+def _names(paths: Iterable[Path]) -> str:
+    return " and ".join(path.name for path in paths)
+
+
+def _header_problems(pair: Pair) -> list[str]:
+    headers, problems = [], []
+    for role, path in (("reference", pair.reference), ("prediction", pair.prediction)):
+        reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(path))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            problems.append(f"{pair.case}: {role} {path.name} cannot be read: {itk_reason(error)}")
+            continue
+        if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+            problems.append(
+                f"{pair.case}: {role} {path.name} has {reader.GetDimension()} axes and "
+                f"{reader.GetNumberOfComponents()} channels; expected a 3D image of one channel"
+            )
+        headers.append(reader)
+    if problems:
+        return problems
+    differences = _differences(*headers)
+    if not differences:
+        return []
+    return [
+        f"{pair.case}: prediction {pair.prediction.name} is not on the reference's grid: "
+        f"{'; '.join(differences)}; resample it, or copy the reference's header if only the header is wrong"
+    ]
+
+
+def _differences(reference: Any, prediction: Any) -> list[str]:
+    """Where two headers differ, in words, one entry a field."""
+    differences = []
+    if reference.GetSize() != prediction.GetSize():
+        differences.append(f"size {_listed(prediction.GetSize())}, expected {_listed(reference.GetSize())}")
+    for field, expected, found in (
+        ("spacing", reference.GetSpacing(), prediction.GetSpacing()),
+        ("origin", reference.GetOrigin(), prediction.GetOrigin()),
+        ("direction", reference.GetDirection(), prediction.GetDirection()),
+    ):
+        if not np.allclose(expected, found, rtol=0, atol=HEADER_TOLERANCE):
+            differences.append(f"{field} {_listed(found)}, expected {_listed(expected)}")
+    return differences
+
+
+def _listed(values: Iterable[float]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
