@@ -11,11 +11,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nnunetv2_sa_unet.errors import InputError
 
@@ -99,7 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
 def environment(out: Path) -> dict[str, str]:
     """The environment variables of nnU-Net that the steps run with."""
     folders = {name: str((out / name).resolve()) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-    return {**folders, "nnUNet_def_n_proc": str(PROCESSES), "nnUNet_n_proc_DA": "1"}
+    # Without augmentation the trainer's own process loads the batches fast enough.
+    return {**folders, "nnUNet_def_n_proc": str(PROCESSES), "nnUNet_n_proc_DA": "0"}
 
 
 def steps(out: Path) -> list[Step]:
@@ -164,24 +166,35 @@ def _executable(name: str) -> list[str]:
 def _run_step(step: Step, variables: Mapping[str, str]) -> int:
     """Run a step, show its output and keep it; returns its exit status."""
     step.log.parent.mkdir(parents=True, exist_ok=True)
-    command: Sequence[str] = [*_executable(step.words[0]), *step.words[1:]]
-    with (
-        step.log.open("w", encoding="utf-8", newline="") as log,
-        subprocess.Popen(
-            command,
-            env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
-        assert process.stdout is not None
-        # Progress bars end their lines with a carriage return only: lines pass as they are.
-        for line in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace", newline=""):
+    process = subprocess.Popen(
+        [*_executable(step.words[0]), *step.words[1:]],
+        env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    # Worker processes of a program that was killed can outlive it and keep its output open, so the end of the
+    # output is not what is waited for.
+    copying = threading.Thread(target=_copy, args=(process.stdout, step.log), daemon=True)
+    copying.start()
+    try:
+        status = process.wait()
+    except BaseException:
+        process.terminate()
+        raise
+    copying.join(timeout=5)
+    return status
+
+
+def _copy(output: IO[bytes], path: Path) -> None:
+    """Copy what a program says to the screen and to a file while it says it."""
+    # Progress bars end their lines with a carriage return only: line ends pass as they are.
+    lines = io.TextIOWrapper(output, encoding="utf-8", errors="replace", newline="")
+    with path.open("w", encoding="utf-8", newline="", buffering=1) as log:
+        for line in lines:
             log.write(line)
             sys.stdout.write(line)
             sys.stdout.flush()
-    return process.returncode
 
 
 def _draw(out: Path) -> None:

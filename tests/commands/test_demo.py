@@ -1,7 +1,9 @@
 """The demo runs what a user would type, writes to a new folder only and says which step failed."""
 
 import argparse
+import os
 import shlex
+import signal
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -86,6 +88,20 @@ def test_a_failing_step_ends_the_demo_and_names_its_log(tmp_path, monkeypatch, c
     assert "bar 1\rbar 2" in out
     assert "bar 1\rbar 2" in log.read_bytes().decode()
     assert not never.log.exists()
+
+
+def test_a_killed_program_whose_workers_live_on_ends_the_demo(tmp_path, monkeypatch):
+    worker = "import time; time.sleep(60)"
+    program = f"import os, subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {worker!r}]); print(p.pid); "
+    program += "sys.stdout.flush(); os.kill(os.getpid(), 9)"
+    monkeypatch.setattr(demo, "_executable", lambda name: [sys.executable])
+    step = demo.Step(("python", "-c", program), tmp_path / "step.log")
+    try:
+        assert demo._run_step(step, {}) == -signal.SIGKILL
+        worker_id = int(step.log.read_text())
+        os.kill(worker_id, 0)  # raises if the worker had ended, and this test had shown nothing
+    finally:
+        os.kill(int(step.log.read_text()), signal.SIGKILL)
 
 
 def test_a_missing_program_is_named_before_anything_is_written(tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,26 +16,15 @@ import pytest
 import SimpleITK
 
 DATASET = "Dataset901_Tiny"
-# Seconds of training on one core: three stages of few channels, two batches.
-TINY = {
-    "description": "for tests",
-    "configurations": {
-        "*": {
-            "batch_size": 2,
-            "features_per_stage": [8, 8, 16],
-            "training": {
-                "num_epochs": 1,
-                "num_iterations_per_epoch": 2,
-                "num_val_iterations_per_epoch": 1,
-                "initial_lr": 0.002,
-                "optimizer": "AdamW",
-                "augmentation": "none",
-            },
-        },
-        "3d_fullres": {"patch_size": [8, 32, 32]},
-        "2d": {"patch_size": [32, 32]},
-    },
+# Seconds of training on one core: few channels, two batches.
+SHORT = {"num_epochs": 1, "num_iterations_per_epoch": 2, "num_val_iterations_per_epoch": 1}
+SMALL = {"batch_size": 2, "features_per_stage": [8, 8, 16, 16]}
+OVERRIDES = {
+    "tiny": SMALL | {"training": SHORT | {"initial_lr": 0.002, "optimizer": "AdamW", "augmentation": "none"}},
+    # What is left of the paper's override is its depth and its recipe.
+    "small": SMALL | {"training": SHORT},
 }
+PATCHES = {"3d_fullres": {"patch_size": [8, 32, 32]}, "2d": {"patch_size": [32, 32]}}
 
 
 @dataclass(frozen=True)
@@ -117,19 +106,27 @@ def nnunet(tmp_path_factory: pytest.TempPathFactory) -> NnUNet:
     }
     (nnunet.raw / "dataset.json").write_text(json.dumps(dataset))
     nnunet.run("nnUNetv2_plan_and_preprocess", "-d", "901", "-c", "2d", "3d_fullres", "-np", "1", "-npfp", "1")
-    override = root / "tiny.json"
-    override.write_text(json.dumps(TINY))
-    nnunet.run("nnUNetv2_sa_unet", "plan", "-d", "901", "--override", str(override))
+    for name, values in OVERRIDES.items():
+        override = {"description": "for tests", "configurations": {"*": values} | PATCHES}
+        (root / f"{name}.json").write_text(json.dumps(override))
+    nnunet.run("nnUNetv2_sa_unet", "plan", "-d", "901", "--override", "tiny.json")
+    nnunet.run("nnUNetv2_sa_unet", "plan", "-d", "901", "--override", "paper", "small.json")
     return nnunet
 
 
 @pytest.fixture
-def train_here(nnunet: NnUNet, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """nnU-Net's own training function in this process, which saves the seconds that a new one needs to start."""
+def in_nnunet(nnunet: NnUNet, monkeypatch: pytest.MonkeyPatch) -> NnUNet:
+    """Let nnU-Net run in this process, which saves the seconds that a new one needs to start."""
     for name, value in nnunet.environment.items():
         monkeypatch.setenv(name, value)
     # Batches are loaded in this process too.
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    return nnunet
+
+
+@pytest.fixture
+def train_here(in_nnunet: NnUNet) -> Callable[..., None]:
+    """nnU-Net's own training function, in this process."""
 
     def train(trainer: str, fold: int, plans: str = "nnUNetSAUNetTinyPlans", **options: object) -> None:
         import torch
@@ -139,3 +136,25 @@ def train_here(nnunet: NnUNet, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         run_training("901", configuration, fold, trainer, plans, device=torch.device("cpu"), **options)
 
     return train
+
+
+@pytest.fixture
+def changed_plans(nnunet: NnUNet) -> Iterator[Callable[..., None]]:
+    """Change a configuration of plans in nnU-Net's preprocessed folder for one test."""
+    originals: dict[Path, str] = {}
+
+    def change(name: str = "nnUNetSAUNetTinyPlans", **changes: object) -> None:
+        path = nnunet.preprocessed / f"{name}.json"
+        originals.setdefault(path, path.read_text())
+        plans = json.loads(originals[path])
+        for dotted, value in changes.items():
+            *parents, key = dotted.split("__")
+            target = plans["configurations"]["3d_fullres"]
+            for parent in parents:
+                target = target[parent]
+            target[key] = value
+        path.write_text(json.dumps(plans))
+
+    yield change
+    for path, content in originals.items():
+        path.write_text(content)
