@@ -100,8 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
 def environment(out: Path) -> dict[str, str]:
     """The environment variables of nnU-Net that the steps run with."""
     folders = {name: str((out / name).resolve()) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-    # Without augmentation the trainer's own process loads the batches fast enough.
-    return {**folders, "nnUNet_def_n_proc": str(PROCESSES), "nnUNet_n_proc_DA": "0"}
+    # Without augmentation one process loads batches faster than they are used.
+    return {**folders, "nnUNet_def_n_proc": str(PROCESSES), "nnUNet_n_proc_DA": "1"}
 
 
 def steps(out: Path) -> list[Step]:
