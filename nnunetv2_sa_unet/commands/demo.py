@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add ``demo`` to the command line."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "demo",
-        help="make synthetic data, train on them, predict, score and draw: ten minutes on a CPU",
+        help="make synthetic data, train on them, predict, score and draw, on a CPU",
         description="Make a synthetic FLAIR data set, run nnU-Net's own commands on it (each is printed as "
         "it runs), score the predictions for unseen cases and draw them into demo.png. Takes less than ten "
         "minutes on two CPU cores. Everything is written below one new folder.",
