@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         for absent in override.configurations.keys() - base["configurations"].keys() - {"*"}:
             print(f"note: {name} says something of {absent}, which {base_path.name} does not have")
 
+    _compare_classes(overrides, folder)
+
     plans = override_plans(base, list(overrides.values()), arguments.configurations)
     plans["plans_name"] = plans_name(arguments.base, arguments.override)
     path = folder / f"{plans['plans_name']}.json"
@@ -147,6 +149,19 @@ def dataset_name(dataset: str) -> str:
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"-d {dataset}: {reason}") from None
+
+
+def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
+    """Warn where an override assumes another number of classes than the data set has: labels make the heads."""
+    labels = _load_json(folder / "dataset.json", "run nnUNetv2_plan_and_preprocess first")["labels"]
+    found = len(labels.keys() - {"ignore"})
+    for name, override in overrides.items():
+        if override.classes not in (None, found):
+            print(
+                f"warning: {name} assumes {override.classes} classes, {folder / 'dataset.json'} has {found} "
+                f"({', '.join(labels)}): the network gets {found}. For {override.classes}, label the data so (the "
+                "paper's are background 0, WMH 1, other 2) and run nnUNetv2_plan_and_preprocess again"
+            )
 
 
 def _write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:

@@ -17,8 +17,16 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.nnunet.augmentation import (
+    paper_initial_patch_size,
+    paper_mirror_axes,
+    paper_training_transforms,
+    transposition_obstacle,
+)
+from nnunetv2_sa_unet.nnunet.loss import PaperLoss
 from nnunetv2_sa_unet.nnunet.model_folder import differing_keys, has_checkpoint, stored_plans, with_stored_network
 from nnunetv2_sa_unet.nnunet.recipe import build_optimizer, set_hyperparameters
+from nnunetv2_sa_unet.nnunet.schedule import PlateauSchedule
 from nnunetv2_sa_unet.plans.configurations import resolve, with_variant
 from nnunetv2_sa_unet.plans.overrides import parse_training
 from nnunetv2_sa_unet.plans.topology import through_plane_poolings
@@ -111,30 +119,81 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
         super().set_deep_supervision_enabled(enabled and self.enable_deep_supervision)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        if self.training_block.optimizer in (None, "SGD"):
-            return super().configure_optimizers()  # type: ignore[no-any-return]
-        optimizer = build_optimizer(
-            self.training_block.optimizer, self.network.parameters(), self.initial_lr, self.weight_decay
-        )
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        optimizer, lr_scheduler = super().configure_optimizers()
+        if self.training_block.optimizer in ("Adam", "AdamW"):
+            optimizer = build_optimizer(
+                self.training_block.optimizer, self.network.parameters(), self.initial_lr, self.weight_decay
+            )
+            lr_scheduler = PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        if self.training_block.lr_schedule == "plateau":
+            lr_scheduler = PlateauSchedule(
+                optimizer, self.initial_lr, lambda: self.logger.get_value("val_losses", step=None)
+            )
+        return optimizer, lr_scheduler
+
+    def _build_loss(self) -> torch.nn.Module:
+        loss: torch.nn.Module = super()._build_loss()
+        if self.training_block.loss != "paper":
+            return loss
+        paper_loss = PaperLoss(self.label_manager.has_regions, self.label_manager.ignore_label, self.is_ddp)
+        if not self.enable_deep_supervision:
+            return paper_loss
+        # nnU-Net's weights for the resolutions stay.
+        loss.loss = paper_loss
+        return loss
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, Any]:  # noqa: N802
-        rotation, dummy_2d, initial_patch_size, mirror_axes = (
-            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        )
-        if self.training_block.augmentation == "none":
+        choice = self.training_block.augmentation
+        patch_size = self.configuration_manager.patch_size
+        if choice == "paper":
+            spacing = self.configuration_manager.spacing
+            obstacle = transposition_obstacle(patch_size, spacing)
+            if obstacle is not None:
+                self.print_to_log_file(obstacle)
+            initial_patch_size, mirror_axes = (
+                paper_initial_patch_size(patch_size, spacing),
+                paper_mirror_axes(patch_size),
+            )
+        elif choice == "none":
             # Nothing turns or flips: no margin to load, and no mirroring at test time either.
-            dummy_2d, initial_patch_size, mirror_axes = False, self.configuration_manager.patch_size, None
-            self.inference_allowed_mirroring_axes = None
-        return rotation, dummy_2d, initial_patch_size, mirror_axes
+            initial_patch_size, mirror_axes = patch_size, None
+        else:
+            return super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()  # type: ignore[no-any-return]
+        self.inference_allowed_mirroring_axes = mirror_axes
+        # The rotation is our own transforms' business, and they stay in plane without nnU-Net's dummy 2d mode.
+        return 0, False, initial_patch_size, mirror_axes
 
     def get_training_transforms(
-        self, patch_size: Any, rotation: Any, deep_supervision_scales: Any, *args: Any, **kwargs: Any
+        self,
+        patch_size: Any,
+        rotation_for_DA: Any,  # noqa: N803
+        deep_supervision_scales: Any,
+        mirror_axes: Any,
+        do_dummy_2d_data_aug: bool,
+        use_mask_for_norm: Any = None,
+        **labels: Any,
     ) -> BasicTransform:
-        if self.training_block.augmentation == "none":
-            kwargs.pop("use_mask_for_norm", None)
-            return self.get_validation_transforms(deep_supervision_scales, **kwargs)
-        return super().get_training_transforms(patch_size, rotation, deep_supervision_scales, *args, **kwargs)
+        choice = self.training_block.augmentation
+        if choice == "paper":
+            return paper_training_transforms(
+                patch_size,
+                self.configuration_manager.spacing,
+                mirror_axes,
+                deep_supervision_scales,
+                use_mask_for_norm=use_mask_for_norm,
+                **labels,
+            )
+        if choice == "none":
+            return self.get_validation_transforms(deep_supervision_scales, **labels)
+        return super().get_training_transforms(
+            patch_size,
+            rotation_for_DA,
+            deep_supervision_scales,
+            mirror_axes,
+            do_dummy_2d_data_aug,
+            use_mask_for_norm=use_mask_for_norm,
+            **labels,
+        )
 
 
 def _trainer(variant: Variant) -> type[VariantTrainer]:

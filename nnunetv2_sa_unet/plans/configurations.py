@@ -80,7 +80,8 @@ def _chain(plans: Mapping[str, Any], name: str) -> list[str]:
     current: str | None = name
     while current is not None:
         if current not in configurations:
-            raise InputError(f"found no configuration of that name ({current}), there are: {', '.join(configurations)}")
+            field = "" if current == name else f"inherits_from: {current}: "
+            raise InputError(f"{field}no such configuration, there are: {', '.join(configurations)}")
         if current in chain:
             raise InputError(f"inherits_from: runs in a circle: {' → '.join([*chain, current])}")
         chain.append(current)
@@ -106,4 +107,4 @@ def _named(plans: Mapping[str, Any], name: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{plans['plans_name']}.json: configurations.{name}.{error}") from None
+        raise InputError(f"{plans['plans_name']}.json: configurations.{name}: {error}") from None

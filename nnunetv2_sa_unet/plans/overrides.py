@@ -41,9 +41,10 @@ class Training(_Strict):
         initial_lr: learning rate at the start (nnU-Net: 1e-2).
         weight_decay: weight decay (nnU-Net: 3e-5).
         optimizer: ``SGD`` is nnU-Net's, with Nesterov momentum 0.99.
-        lr_schedule: ``poly`` is nnU-Net's.
-        loss: ``nnunet`` is nnU-Net's Dice + cross-entropy.
-        augmentation: ``nnunet`` is nnU-Net's; ``none`` trains on unchanged patches.
+        lr_schedule: ``poly`` is nnU-Net's; ``plateau`` is the paper's (``nnunet.schedule``).
+        loss: ``nnunet`` is nnU-Net's Dice + cross-entropy; ``paper`` see ``nnunet.loss``.
+        augmentation: ``nnunet`` is nnU-Net's; ``paper`` see ``nnunet.augmentation``; ``none`` trains on unchanged
+            patches.
         deep_supervision: losses at lower resolutions too (nnU-Net: true).
         oversample_foreground_percent: fraction of a batch that must hold foreground (nnU-Net: 0.33).
         save_every: epochs between checkpoints (nnU-Net: 50).
@@ -55,9 +56,9 @@ class Training(_Strict):
     initial_lr: PositiveFloat | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     optimizer: Literal["SGD", "Adam", "AdamW"] | None = None
-    lr_schedule: Literal["poly"] | None = None
-    loss: Literal["nnunet"] | None = None
-    augmentation: Literal["nnunet", "none"] | None = None
+    lr_schedule: Literal["poly", "plateau"] | None = None
+    loss: Literal["nnunet", "paper"] | None = None
+    augmentation: Literal["nnunet", "paper", "none"] | None = None
     deep_supervision: bool | None = None
     oversample_foreground_percent: Annotated[float, Field(ge=0, le=1)] | None = None
     save_every: PositiveInt | None = None
@@ -92,9 +93,16 @@ class Values(_Strict):
 
 
 class Override(_Strict):
-    """One override file: a description, and values by the name of a configuration or ``*`` for all."""
+    """One override file.
+
+    Attributes:
+        description: what it is for.
+        classes: number of classes, background included, that it assumes the data set to have; any if None.
+        configurations: values by the name of a configuration, or ``*`` for all.
+    """
 
     description: str
+    classes: Annotated[int, Field(ge=2)] | None = None
     configurations: dict[str, Values]
 
 

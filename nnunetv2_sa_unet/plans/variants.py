@@ -21,7 +21,7 @@ class Variant:
     Attributes:
         trainer: the name of the trainer.
         summary: what the network is, in one line.
-        attention: spatial attention on the skip connections.
+        attention: the paper's spatial attention on the skip connections.
         aspp: atrous spatial pyramid pooling in the bottleneck.
         norm: the norm after every convolution.
         in_plane: kernels (1, 3, 3) and pooling (1, 2, 2) outside the bottleneck; else (3, 3, 3) and (2, 2, 2).
@@ -37,7 +37,7 @@ class Variant:
     network_class: str = SA_UNET
 
 
-# The six networks of the paper's table 1, from the last row to the first.
+# The six networks of the paper's table 1, from the last row to the first, and the rivals of its table 2.
 VARIANTS: dict[str, Variant] = {
     variant.trainer: variant
     for variant in (
@@ -88,6 +88,24 @@ VARIANTS: dict[str, Variant] = {
             aspp=False,
             norm="batch",
             in_plane=False,
+        ),
+        Variant(
+            "nnUNetTrainerUNet3D",
+            "3D U-Net (Çiçek et al. 2016)",
+            attention=False,
+            aspp=False,
+            norm="batch",
+            in_plane=False,
+            network_class="nnunetv2_sa_unet.networks.unet3d.UNet3D",
+        ),
+        Variant(
+            "nnUNetTrainerAttentionUNet",
+            "Attention U-Net (Oktay et al. 2018)",
+            attention=False,
+            aspp=False,
+            norm="batch",
+            in_plane=False,
+            network_class="nnunetv2_sa_unet.networks.attention_unet.AttentionUNet",
         ),
     )
 }

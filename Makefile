@@ -1,0 +1,41 @@
+# make test   build the wheel, install it into a fresh environment as users do, run all tests
+# make demo   run the demonstration in an environment of its own; it writes ./demo
+# make lint   check style and types with what `pip install -e .[dev]` brings
+#
+# PYTHON       the interpreter that makes the environments (python3)
+# PYTEST_ARGS  more words for pytest, such as -x or tests/discovery
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# The source tree must not be importable by accident, and no test may meet a folder of the user.
+unexport PYTHONPATH nnUNet_raw nnUNet_preprocessed nnUNet_results nnUNet_extTrainer
+
+.PHONY: test demo lint
+
+# A build folder left from before would bring removed modules back into the wheel.
+# The tests run on a copy in a folder without the package. Caches stay in the environment.
+test:
+	rm -rf .venv-test build
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/python -m pip wheel --quiet --no-deps --wheel-dir .venv-test/wheel .
+	.venv-test/bin/python -m pip install --quiet "$$(echo .venv-test/wheel/*.whl)[test]"
+	mkdir .venv-test/run .venv-test/cache
+	cp -R tests pyproject.toml .venv-test/run
+	if [ -z "$$SA_UNET_SHARED" ] && [ -d ../shared ]; then SA_UNET_SHARED="$$(cd ../shared && pwd)"; fi; \
+	cd .venv-test/run && cache="$$(cd ../cache && pwd)" && \
+	SA_UNET_SHARED="$$SA_UNET_SHARED" SA_UNET_SOURCE="$(CURDIR)" SA_UNET_WHEEL="$$(echo "$(CURDIR)"/.venv-test/wheel/*.whl)" \
+	MPLCONFIGDIR="$$cache" TORCHINDUCTOR_CACHE_DIR="$$cache" TRITON_CACHE_DIR="$$cache" PYTHONSAFEPATH=1 \
+	../bin/pytest --basetemp=tmp $(PYTEST_ARGS)
+
+demo:
+	rm -rf build
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install --quiet .
+	.venv-demo/bin/nnUNetv2_sa_unet demo
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy

@@ -1,0 +1,170 @@
+"""The plan command on plans as nnU-Net writes them; tests/integration runs it on real ones."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nnunetv2_sa_unet.commands.main import main
+from nnunetv2_sa_unet.commands.plan import plans_name
+
+CONFIGURATION = {
+    "batch_size": 2,
+    "patch_size": [40, 224, 224],
+    "spacing": [3.0, 1.0, 1.0],
+    "architecture": {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "features_per_stage": [32, 64, 128, 256, 320, 320],
+            "kernel_sizes": [[1, 3, 3]] + [[3, 3, 3]] * 5,
+            "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2], [2, 2, 2], [1, 2, 2]],
+        },
+        "_kw_requires_import": [],
+    },
+}
+
+
+@pytest.fixture
+def preprocessed(tmp_path, monkeypatch):
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    folder = tmp_path / "preprocessed" / "Dataset007_Test"
+    folder.mkdir(parents=True)
+    labels = {"background": 0, "WMH": 1, "other": 2}
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    for base in ("nnUNetPlans", "nnUNetResEncUNetMPlans"):
+        plans = {
+            "dataset_name": folder.name,
+            "plans_name": base,
+            "configurations": {"3d_fullres": CONFIGURATION | {"data_identifier": f"{base}_3d_fullres"}},
+        }
+        (folder / f"{base}.json").write_text(json.dumps(plans))
+    return folder
+
+
+def load(path):
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("base", "overrides", "expected"),
+    [
+        ("nnUNetPlans", ["paper"], "nnUNetSAUNetPaperPlans"),
+        ("nnUNetPlans", ["paper", "quick"], "nnUNetSAUNetPaperQuickPlans"),
+        ("nnUNetPlans", ["here/my-first_run2.json"], "nnUNetSAUNetMyFirstRun2Plans"),
+        ("nnUNetResEncUNetMPlans", ["paper"], "nnUNetSAUNetResEncUNetMPaperPlans"),
+        ("mine", ["quick"], "nnUNetSAUNetMineQuickPlans"),
+    ],
+)
+def test_the_name_follows_from_base_and_overrides(base, overrides, expected):
+    assert plans_name(base, overrides) == expected
+
+
+def test_plans_are_written_beside_nnunets_and_use_its_preprocessed_data(preprocessed, capsys):
+    before = (preprocessed / "nnUNetPlans.json").read_text()
+
+    assert main(["plan", "-d", "7", "--override", "paper", "quick"]) == 0
+    plans = load(preprocessed / "nnUNetSAUNetPaperQuickPlans.json")
+    configuration = plans["configurations"]["3d_fullres"]
+    assert plans["plans_name"] == "nnUNetSAUNetPaperQuickPlans"
+    assert configuration["data_identifier"] == "nnUNetPlans_3d_fullres"
+    assert configuration["training"]["loss"] == "paper"  # from the first
+    assert configuration["training"]["optimizer"] == "AdamW"  # the second wins
+    assert (preprocessed / "nnUNetPlans.json").read_text() == before
+    assert "nnUNetv2_train 7 3d_fullres 0 -tr nnUNetTrainerSAUNet -p nnUNetSAUNetPaperQuickPlans" in (
+        capsys.readouterr().out
+    )
+
+
+def test_the_paper_override_is_the_papers_network_and_recipe(preprocessed):
+    main(["plan", "-d", "7", "--override", "paper"])
+    configuration = load(preprocessed / "nnUNetSAUNetPaperPlans.json")["configurations"]["3d_fullres"]
+    kwargs = configuration["architecture"]["arch_kwargs"]
+
+    assert (configuration["patch_size"], configuration["batch_size"]) == ([32, 256, 256], 4)
+    assert kwargs["features_per_stage"] == [24, 48, 96, 192]
+    assert kwargs["strides"] == [[1, 1, 1]] + [[1, 2, 2]] * 3
+    assert (kwargs["rates"], kwargs["attention_kernel"]) == ([6, 12, 16], [1, 14, 14])
+    assert kwargs["norm_op_kwargs"] == {"num_groups": 8, "eps": 1e-3, "affine": True}
+    training = configuration["training"]
+    assert (training["optimizer"], training["initial_lr"], training["weight_decay"]) == ("Adam", 1e-3, 0)
+    assert (training["lr_schedule"], training["loss"], training["augmentation"]) == ("plateau", "paper", "paper")
+    assert (training["num_epochs"], training["deep_supervision"]) == (70, False)
+
+
+def test_other_bases_enter_the_name(preprocessed):
+    assert main(["plan", "-d", "Dataset007_Test", "-p", "nnUNetResEncUNetMPlans", "--override", "paper"]) == 0
+    assert (preprocessed / "nnUNetSAUNetResEncUNetMPaperPlans.json").is_file()
+
+
+def test_the_same_plans_again_are_fine_and_others_need_force(preprocessed, tmp_path, capsys):
+    override = tmp_path / "mine.json"
+    target = preprocessed / "nnUNetSAUNetMinePlans.json"
+    words = ["plan", "-d", "7", "--override", str(override)]
+    for batch_size, extra, status in [(2, [], 0), (2, [], 0), (3, [], 1), (3, ["--force"], 0)]:
+        override.write_text(
+            json.dumps({"description": "", "configurations": {"*": {"batch_size": batch_size}}}), encoding="utf-8"
+        )
+        assert main([*words, *extra]) == status
+    assert "add --force" in capsys.readouterr().err
+    assert load(target)["configurations"]["3d_fullres"]["batch_size"] == 3
+
+
+def test_plans_of_a_trained_model_stay_even_with_force(preprocessed, tmp_path, capsys):
+    main(["plan", "-d", "7", "--override", "quick"])
+    target = preprocessed / "nnUNetSAUNetQuickPlans.json"
+    changed = load(target)
+    changed["configurations"]["3d_fullres"]["batch_size"] = 9
+    target.write_text(json.dumps(changed))
+    fold = tmp_path / "results" / preprocessed.name / f"nnUNetTrainerSAUNet__{target.stem}__3d_fullres" / "fold_0"
+    fold.mkdir(parents=True)
+    (fold / "checkpoint_latest.pth").touch()
+
+    assert main(["plan", "-d", "7", "--override", "quick", "--force"]) == 1
+    assert "a model was trained with it" in capsys.readouterr().err
+    assert load(target) == changed
+
+
+def test_another_number_of_classes_is_warned_of(preprocessed, capsys):
+    main(["plan", "-d", "7", "--override", "paper"])
+    assert "warning" not in capsys.readouterr().out
+
+    (preprocessed / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "WMH": 1, "ignore": 2}}))
+    main(["plan", "-d", "7", "--override", "paper"])
+    output = capsys.readouterr().out
+    assert "warning: paper assumes 3 classes" in output
+    assert "has 2 (background, WMH, ignore)" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-d", "7", "--override", "papr"], "papr: there is no such file: give a JSON file or one of: paper, quick"),
+        (["-d", "7", "-p", "mine", "--override", "quick"], "mine.json: there is no such file: run nnUNetv2_plan_and"),
+        (["-d", "8", "--override", "quick"], "-d 8: Could not find a dataset with the ID 8"),
+        (
+            ["-d", "7", "-c", "4d", "--override", "quick"],
+            "configurations.4d: no such configuration, there are: 3d_",
+        ),
+    ],
+)
+def test_bad_words_are_named(preprocessed, capsys, words, message):
+    assert main(["plan", *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_broken_override_file_leaves_nothing_behind(preprocessed, tmp_path, capsys):
+    override = tmp_path / "broken.json"
+    override.write_text("{")
+    before = sorted(preprocessed.iterdir())
+
+    assert main(["plan", "-d", "7", "--override", str(override)]) == 1
+    assert f"{override}: cannot be read as JSON" in capsys.readouterr().err
+    assert sorted(preprocessed.iterdir()) == before
+
+
+def test_unset_folders_are_named(monkeypatch, capsys):
+    monkeypatch.delenv("nnUNet_preprocessed", raising=False)
+    assert main(["plan", "-d", "7", "--override", "quick"]) == 1
+    assert "nnUNet_preprocessed: not set" in capsys.readouterr().err

@@ -1,0 +1,79 @@
+"""Every variant through real nnU-Net, with nnU-Net's recipe and with the paper's."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from nnunetv2_sa_unet.nnunet.trainers import VariantTrainer
+from nnunetv2_sa_unet.plans.variants import VARIANTS
+
+RECIPES = ["nnUNetSAUNetTinyPlans", "nnUNetSAUNetPaperSmallPlans"]
+
+
+@pytest.mark.parametrize("plans", RECIPES)
+@pytest.mark.parametrize("trainer", VARIANTS)
+def test_a_variant_trains_continues_validates_predicts_and_exports(
+    in_nnunet, train_here, changed_plans, tmp_path, trainer, plans
+):
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.model_sharing.model_export import export_pretrained_model
+
+    # Fold 1, because another test may have trained fold 0.
+    train_here(trainer, 1, plans)
+    changed_plans(plans, training__num_epochs=2)
+    train_here(trainer, 1, plans, continue_training=True)
+    train_here(trainer, 1, plans, only_run_validation=True)
+
+    model = in_nnunet.results / f"{trainer}__{plans}__3d_fullres"
+    checkpoint = torch.load(model / "fold_1" / "checkpoint_final.pth", weights_only=False)
+    assert np.isfinite(checkpoint["logging"]["train_losses"]).all()
+    assert len(checkpoint["logging"]["train_losses"]) == 2
+    saved = json.loads((model / "plans.json").read_text())["configurations"]["3d_fullres"]
+    assert saved["architecture"]["network_class_name"] == VARIANTS[trainer].network_class
+    paper = plans == RECIPES[1]
+    assert checkpoint["inference_allowed_mirroring_axes"] == ((0, 1, 2) if paper else None)
+    assert isinstance(checkpoint["optimizer_state"]["param_groups"][0]["betas"], tuple)  # Adam or AdamW, not SGD
+
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(model), use_folds=(1,))
+    image = np.random.default_rng(0).normal(size=(1, 12, 40, 36)).astype(np.float32)
+    mask = predictor.predict_single_npy_array(image, {"spacing": [3.0, 1.0, 1.0]})
+    assert mask.shape == (12, 40, 36)
+
+    archive = tmp_path / "model.zip"
+    export_pretrained_model(
+        "901",
+        str(archive),
+        ("3d_fullres",),
+        trainer,
+        plans,
+        folds=(1,),
+        strict=False,
+        save_checkpoints=("checkpoint_final.pth",),
+    )
+    assert any(name.endswith("checkpoint_final.pth") for name in zipfile.ZipFile(archive).namelist())
+
+
+@pytest.mark.parametrize("plans", ["nnUNetPlans", "nnUNetResEncUNetMPlans"])
+@pytest.mark.parametrize("trainer", ["nnUNetTrainerSAUNet", "nnUNetTrainerSAUNet_backbone333BN", "nnUNetTrainerUNet3D"])
+def test_nnunets_own_plans_train_as_they_are(in_nnunet, monkeypatch, trainer, plans):
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    if not (in_nnunet.preprocessed / f"{plans}.json").exists():
+        in_nnunet.run("nnUNetv2_plan_experiment", "-d", "901", "-pl", "nnUNetPlannerResEncM")
+    instance = get_trainer_from_args("901", "3d_fullres", 0, trainer, plans, device=torch.device("cpu"))
+    assert isinstance(instance, VariantTrainer)
+    assert (instance.num_epochs, instance.initial_lr) == (1000, 1e-2)  # nnU-Net's recipe
+    instance.num_epochs = instance.num_iterations_per_epoch = instance.num_val_iterations_per_epoch = 1
+    monkeypatch.setattr(instance, "disable_checkpointing", True)
+    instance.run_training()
+
+    assert np.isfinite(instance.logger.get_value("train_losses", step=None)).all()
+    saved = json.loads((in_nnunet.results / f"{trainer}__{plans}__3d_fullres" / "plans.json").read_text())
+    architecture = saved["configurations"]["3d_fullres"]["architecture"]
+    assert architecture["network_class_name"] == VARIANTS[trainer].network_class

@@ -1,0 +1,128 @@
+"""Small networks of every kind, which the tests of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nnunetv2_sa_unet.networks.attention_unet import AttentionUNet
+from nnunetv2_sa_unet.networks.norm import GroupNorm
+from nnunetv2_sa_unet.networks.sa_unet import SAUNet
+from nnunetv2_sa_unet.networks.unet import UNet
+from nnunetv2_sa_unet.networks.unet3d import UNet3D
+
+INPUT_CHANNELS, NUM_CLASSES = 2, 3
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network class, its arguments, and an input that fits them."""
+
+    cls: type[UNet]
+    kwargs: dict[str, Any]
+    input_size: tuple[int, ...]
+
+    def build(self, **changes: Any) -> UNet:
+        torch.manual_seed(0)
+        network = self.cls(**(self.kwargs | changes))
+        network.apply(network.initialize)
+        return network
+
+    def input(self, batch: int = 2) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(1)
+        return torch.randn(batch, INPUT_CHANNELS, *self.input_size, generator=generator)
+
+    def output_shapes(self, batch: int = 2) -> list[tuple[int, ...]]:
+        """The shapes that deep supervision should put out, finest first."""
+        shapes, size = [], list(self.input_size)
+        for stride in self.kwargs["strides"][:-1]:
+            size = [extent // step for extent, step in zip(size, stride, strict=True)]
+            shapes.append((batch, NUM_CLASSES, *size))
+        return shapes
+
+
+def describe(
+    cls: type[UNet],
+    kernel_sizes: Sequence[Sequence[int]],
+    strides: Sequence[Sequence[int]],
+    input_size: tuple[int, ...],
+    group_norm: bool = False,
+    features: Sequence[int] = (16, 24, 32),
+    **kwargs: Any,
+) -> Network:
+    n_axes, n_stages = len(input_size), len(strides)
+    batch_norm = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[n_axes]
+    return Network(
+        cls,
+        {
+            "input_channels": INPUT_CHANNELS,
+            "n_stages": n_stages,
+            "features_per_stage": list(features),
+            "conv_op": {2: nn.Conv2d, 3: nn.Conv3d}[n_axes],
+            "kernel_sizes": kernel_sizes,
+            "strides": strides,
+            "n_conv_per_stage": [2] * n_stages,
+            "num_classes": NUM_CLASSES,
+            "n_conv_per_stage_decoder": [2] * (n_stages - 1),
+            "conv_bias": True,
+            "norm_op": GroupNorm if group_norm else batch_norm,
+            "norm_op_kwargs": {"num_groups": 8, "eps": 1e-3} if group_norm else {"eps": 1e-3},
+            "nonlin": nn.ReLU,
+            "nonlin_kwargs": {"inplace": True},
+        }
+        | kwargs,
+        input_size,
+    )
+
+
+FLAT: dict[str, Any] = {
+    "kernel_sizes": [[1, 3, 3], [1, 3, 3], [3, 3, 3]],
+    "strides": [[1, 1, 1], [1, 2, 2], [1, 2, 2]],
+    "input_size": (4, 16, 12),
+}
+# The z axis is halved once, as where it would become odd.
+MIXED: dict[str, Any] = {
+    "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]],
+    "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2], [1, 2, 2]],
+    "input_size": (4, 16, 24),
+    "features": (8, 16, 24, 24),
+}
+PLANE: dict[str, Any] = {
+    "kernel_sizes": [[3, 3]] * 3,
+    "strides": [[1, 1], [2, 2], [2, 2]],
+    "input_size": (16, 12),
+}
+SAM, SAM_2D, ASPP = {"attention_kernel": [1, 14, 14]}, {"attention_kernel": [14, 14]}, {"rates": [1, 2, 3]}
+
+NETWORKS = {
+    "SAUNet": describe(SAUNet, **FLAT, **SAM, **ASPP, group_norm=True),
+    "SAUNet-2d": describe(SAUNet, **PLANE, **SAM_2D, **ASPP, group_norm=True),
+    "SAUNet-no-ASPP": describe(SAUNet, **FLAT, **SAM, group_norm=True),
+    "SAUNet-no-SAM": describe(SAUNet, **FLAT, **ASPP, group_norm=True),
+    "SAUNet-backbone-2d": describe(SAUNet, **PLANE),
+    "SAUNet-BN-mixed-strides": describe(SAUNet, **MIXED, **SAM, **ASPP),
+    "UNet3D": describe(UNet3D, **MIXED),
+    "UNet3D-2d": describe(UNet3D, **PLANE),
+    "AttentionUNet": describe(AttentionUNet, **MIXED),
+    "AttentionUNet-2d": describe(AttentionUNet, **PLANE),
+}
+
+
+@pytest.fixture(params=list(NETWORKS))
+def network(request: pytest.FixtureRequest) -> Network:
+    return NETWORKS[request.param]
+
+
+@pytest.fixture
+def networks() -> dict[str, Network]:
+    return NETWORKS
+
+
+@pytest.fixture(params=[True, False], ids=["deep-supervision", "one-output"])
+def deep_supervision(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)

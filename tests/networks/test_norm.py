@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nnunetv2_sa_unet.networks.norm import GroupNorm
+
+
+def in_float64(x: torch.Tensor, norm: GroupNorm) -> torch.Tensor:
+    grouped = x.double().reshape(x.shape[0], norm.num_groups, -1)
+    normed = (grouped - grouped.mean(2, keepdim=True)) / (grouped.var(2, correction=0, keepdim=True) + norm.eps).sqrt()
+    per_channel = (1, -1, *[1] * (x.ndim - 2))
+    return normed.reshape(x.shape) * norm.weight.double().reshape(per_channel) + norm.bias.double().reshape(per_channel)
+
+
+def with_random_affine(norm: GroupNorm) -> GroupNorm:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 1.5)
+        norm.bias.uniform_(-0.5, 0.5)
+    return norm
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 7, 5), (2, 16, 3, 7, 5), (2, 16, 1, 1, 1)])
+def test_values_are_those_of_the_formula(shape: tuple[int, ...]) -> None:
+    norm = with_random_affine(GroupNorm(16)).double()
+    x = torch.randn(shape, dtype=torch.float64)
+    torch.testing.assert_close(norm(x), in_float64(x, norm), rtol=0, atol=1e-12)
+
+
+def test_defaults_are_the_papers() -> None:
+    norm = GroupNorm(32)
+    assert (norm.num_groups, norm.eps) == (8, 1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("affine", [True, False])
+def test_autocast_keeps_the_dtype_of_the_input(dtype: torch.dtype, affine: bool) -> None:
+    norm = GroupNorm(16, affine=affine)
+    x = torch.randn(2, 16, 5, 7)
+    with torch.autocast("cpu", dtype):
+        assert norm(x.to(dtype)).dtype == dtype
+        assert norm(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_statistics_of_16_bit_inputs_are_taken_in_float32(dtype: torch.dtype) -> None:
+    norm = with_random_affine(GroupNorm(16))
+    # A mean of 100 standard deviations: squares and sums in 16 bit would leave nothing of the variance.
+    x = (400 + 4 * torch.randn(2, 16, 8, 16, 16)).to(dtype)
+    with torch.autocast("cpu", dtype):
+        y = norm(x)
+    torch.testing.assert_close(y.double(), in_float64(x, norm), rtol=0.01, atol=0.02)
+
+
+def test_gradients_reach_input_scale_and_shift_under_autocast() -> None:
+    norm, plain = (with_random_affine(GroupNorm(16)) for _ in range(2))
+    x = torch.randn(2, 16, 6, 6).bfloat16()
+    one, other = x.clone().requires_grad_(), x.double().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        norm(one).float().square().sum().backward()
+    plain.double()(other).square().sum().backward()
+    for found, expected in ((one, other), (norm.weight, plain.weight), (norm.bias, plain.bias)):
+        torch.testing.assert_close(found.grad.double(), expected.grad, rtol=0.02, atol=0.05 * expected.grad.abs().max())
+
+
+def test_channels_that_do_not_divide_into_groups_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_channels"):
+        GroupNorm(12)

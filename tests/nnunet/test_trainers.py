@@ -1,0 +1,28 @@
+"""What a trainer does to plans and recipe, without training."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunetv2_sa_unet.nnunet import trainers
+from nnunetv2_sa_unet.plans.variants import VARIANTS
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_has_a_trainer_that_nnunet_can_store(name):
+    trainer = getattr(trainers, name)
+
+    assert issubclass(trainer, nnUNetTrainer)
+    assert pickle.loads(pickle.dumps(trainer)) is trainer
+    # nnU-Net stores the arguments by name and builds the trainer anew from them.
+    assert list(inspect.signature(trainer.__init__).parameters) == list(
+        inspect.signature(nnUNetTrainer.__init__).parameters
+    )
+
+
+def test_the_module_exports_the_trainers_of_the_table_and_nothing_else():
+    assert set(trainers.__all__) == set(VARIANTS)
