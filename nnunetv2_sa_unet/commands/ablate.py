@@ -81,7 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             folder, configuration = output, output / "study.json"
             held.enter_context(_alone(output))
-            study.forget_outdated_flags()
         write_json(configuration, asdict(study))
         status = _snakemake(_words(arguments, study, folder, configuration))
     if arguments.dry_run:
@@ -115,7 +114,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     try:
         data = preprocessed / resolve(base, arguments.configuration)["data_identifier"]
     except InputError as error:
-        raise InputError(f"{base_path}: {error}") from None
+        raise InputError(f"{base_path}: configurations.{arguments.configuration}: {error}") from None
     for needed in (data, preprocessed / "gt_segmentations"):
         if not needed.is_dir():
             raise InputError(
@@ -217,6 +216,8 @@ def _words(arguments: argparse.Namespace, study: Study, folder: Path, configurat
     words = ["--snakefile", str(snakefile), "--configfile", str(configuration), "--directory", str(folder)]
     # A job that fails does not stop the others, and one that was killed is run again.
     words += ["--nolock", "--rerun-incomplete", "--keep-going"]
+    outdated = study.outdated_flags()
+    words += ["--forcerun", *outdated] if outdated else []
     if arguments.profile:
         words += ["--profile", arguments.profile]
         words += ["--jobs", str(arguments.jobs)] if arguments.jobs else []

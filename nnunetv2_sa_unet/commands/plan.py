@@ -153,7 +153,7 @@ def dataset_name(dataset: str) -> str:
 
 def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
     """Warn where an override assumes another number of classes than the data set has: labels make the heads."""
-    labels = _load_json(folder / "dataset.json", "run nnUNetv2_plan_and_preprocess first")["labels"]
+    labels = load_json(folder / "dataset.json", "run nnUNetv2_plan_and_preprocess first")["labels"]
     found = len(labels.keys() - {"ignore"})
     for name, override in overrides.items():
         if override.classes not in (None, found):

@@ -45,9 +45,10 @@ PAPER = {
 # Column of the table: key of metrics_summary.json, attribute of PaperRow, what one unit of the measured value is.
 _FIGURES = {"DICE": ("dice", "dice", 1.0), "AVD ↓": ("avd_percent", "avd", 0.01), "F1": ("lesion_f1", "f1", 1.0)}
 _NOTE = """\
-Each cell: paper | measured mean [95 % bootstrap interval over cases]. AVD is a fraction of the reference's volume.
-Paper: the 110 test cases of the WMH Segmentation Challenge (tables 1 and 2). Measured: the validation cases of the
-cross-validation on {source}. These are different cases: compare rows within a column before you compare the two."""
+Measured: mean [95 % bootstrap interval over cases]. AVD is a fraction of the reference's volume, F1 that of lesions.
+Paper: the 110 test cases of the WMH Segmentation Challenge (the paper's tables 1 and 2).
+Measured: the validation cases of the cross-validation on {source}.
+These are different cases: compare the rows within a column before you compare two columns."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,12 @@ def as_markdown(table: Sequence[Row], source: str) -> str:
         table: see :func:`rows`.
         source: the data set and folds of the measured figures, in words.
     """
-    header = ["Models", *(f"{column}: paper \\| measured" for column in _FIGURES), "cases"]
-    lines = [header, *([row.label, *(_cell(row, column) for column in _FIGURES), str(row.cases)] for row in table)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
+    pairs = [name for column in _FIGURES for name in (f"{column}: paper", "measured")]
+    lines = [["Models", *pairs, "cases"]]
+    lines += [
+        [row.label, *(cell for column in _FIGURES for cell in _cells(row, column)), str(row.cases)] for row in table
+    ]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
     text = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
@@ -156,14 +160,14 @@ def _measured(statistics: Mapping[str, Any], unit: float) -> Measured:
     )
 
 
-def _cell(row: Row, column: str) -> str:
+def _cells(row: Row, column: str) -> tuple[str, str]:
     _, name, _ = _FIGURES[column]
     measured = row.measured[column]
     # As many digits as the paper prints: three for AVD, two for the others.
     paper = "–" if row.paper is None else f"{getattr(row.paper, name):.{3 if name == 'avd' else 2}f}"
     mean = "–" if measured.mean is None else f"{measured.mean:.3f}"
     interval = "" if measured.interval is None else " [{:.3f}, {:.3f}]".format(*measured.interval)
-    return f"{paper} \\| {mean}{interval}"
+    return paper, mean + interval
 
 
 def _without_value(table: Iterable[Row]) -> list[str]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from nnunetv2_sa_unet.wmh.ablation_table import Row, as_markdown, rows
 
-__all__ = ["Study"]
+__all__ = ["METRICS_NAME", "SUMMARY_NAME", "Study"]
 
+# Written by nnUNetv2_sa_unet evaluate.
+METRICS_NAME = "metrics.csv"
 SUMMARY_NAME = "metrics_summary.json"
 
 
@@ -78,27 +80,26 @@ class Study:
         """The flag that tells Snakemake of a finished fold; nnU-Net's own files are none of its outputs."""
         return Path(self.output, variant, f"fold_{fold}.done")
 
-    def forget_outdated_flags(self) -> None:
-        """Remove flags of folds, plans and splits that are no longer there or were made anew since.
+    def outdated_flags(self) -> list[str]:
+        """The flags, in the study's folder, of folds, plans and splits that are gone or were made anew since.
 
-        So whatever happened to nnU-Net's folders between two runs, the flags say the truth before Snakemake reads
-        them.
+        Whatever happened to nnU-Net's folders between two runs: Snakemake, which sees flags alone, has to be told.
         """
-        made_by_nnunet = {
-            Path(self.output, "plan.done"): Path(self.preprocessed, f"{self.plans}.json"),
-            Path(self.output, "splits.done"): self.splits_file,
-        }
-        outdated = [flag for flag, file in made_by_nnunet.items() if not file.is_file()]
-        for variant in self.variants:
-            for fold in self.folds:
-                flag = self.fold_flag(variant, fold)
-                summary = self.fold_folder(variant, fold) / "validation" / "summary.json"
-                if flag.exists() and (
-                    not self.is_finished(variant, fold) or summary.stat().st_mtime > flag.stat().st_mtime
-                ):
-                    outdated.append(flag)
-        for flag in outdated:
-            flag.unlink(missing_ok=True)
+        made_by_nnunet = {"plan.done": Path(self.preprocessed, f"{self.plans}.json"), "splits.done": self.splits_file}
+        flags = [Path(self.output, name) for name, file in made_by_nnunet.items() if not file.is_file()]
+        flags += [
+            self.fold_flag(variant, fold)
+            for variant in self.variants
+            for fold in self.folds
+            if self._was_touched(variant, fold)
+        ]
+        return [str(flag.relative_to(self.output)) for flag in flags if flag.is_file()]
+
+    def _was_touched(self, variant: str, fold: int) -> bool:
+        flag, summary = self.fold_flag(variant, fold), self.fold_folder(variant, fold) / "validation" / "summary.json"
+        if not self.is_finished(variant, fold):
+            return True
+        return flag.is_file() and summary.stat().st_mtime > flag.stat().st_mtime
 
     def table(self) -> list[Row]:
         """The rows of the table, once every variant is evaluated."""
