@@ -51,14 +51,13 @@ def make_splits(study: Study) -> None:
     write_json(study.splits_file, [{part: [str(case) for case in split[part]] for part in split} for split in splits])
 
 
-def train(study: Study, variant: str, fold: int, log: Path) -> None:
-    """Train and validate a fold with nnU-Net, from where it stands.
+def train(study: Study, variant: str, fold: int) -> None:
+    """Train and validate a fold with nnU-Net, from where it stands; all that nnU-Net prints is added to a log.
 
     Args:
         study: what to train.
         variant: the trainer's name.
         fold: the fold's number.
-        log: takes all that nnU-Net prints, after what stands there.
 
     Raises:
         InputError: if nnU-Net fails, with its last lines.
@@ -74,6 +73,7 @@ def train(study: Study, variant: str, fold: int, log: Path) -> None:
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(free_gpu(study.gpus, lock_folder()))
         where = [str(study.number), study.configuration, str(fold)]
         command = ["nnUNetv2_train", *where, "-tr", variant, "-p", study.plans, "-device", study.device, *words]
+        log = study.log(variant, fold)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as stream:
             print(*command, file=stream, flush=True)
@@ -81,7 +81,7 @@ def train(study: Study, variant: str, fold: int, log: Path) -> None:
                 [_program(command[0]), *command[1:]], env=environment, stdout=stream, stderr=subprocess.STDOUT
             ).returncode
     if status or not study.is_finished(variant, fold):
-        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+        last = [line[:200] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]]
         raise InputError("\n".join([f"{' '.join(command)}: ended with status {status}; see {log}:", *last]))
 
 

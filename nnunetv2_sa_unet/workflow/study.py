@@ -80,6 +80,10 @@ class Study:
         """The flag that tells Snakemake of a finished fold; nnU-Net's own files are none of its outputs."""
         return Path(self.output, variant, f"fold_{fold}.done")
 
+    def log(self, variant: str, fold: int) -> Path:
+        """What nnU-Net printed while it worked on a fold, over all runs of the study."""
+        return Path(self.output, "logs", f"{variant}_fold_{fold}.log")
+
     def outdated_flags(self) -> list[str]:
         """The flags, in the study's folder, of folds, plans and splits that are gone or were made anew since.
 
