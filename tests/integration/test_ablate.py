@@ -101,16 +101,32 @@ def test_a_finished_study_only_prints_its_table(nnunet, words, killed):
     assert {path: path.stat().st_mtime_ns for path in nnunet.results.rglob("*.pth")} == before
 
 
+def jobs_of(printed):
+    return [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("Job ") and ": " in line]
+
+
 def test_a_fold_that_was_removed_would_be_trained_and_scored_again(nnunet, words, killed):
     model = nnunet.results / f"nnUNetTrainerUNet3D__{PLANS}__3d_fullres"
     (model / "fold_1").rename(model / "removed")
     try:
-        printed = nnunet.run(*words, "--dry-run")
+        jobs = jobs_of(nnunet.run(*words, "--dry-run"))
         assert not (model / "fold_1").exists()
     finally:
         (model / "removed").rename(model / "fold_1")
 
-    jobs = [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("Job ") and ": " in line]
     assert jobs[0] == f"nnUNetv2_train 901 3d_fullres 1 -tr nnUNetTrainerUNet3D -p {PLANS} -device cpu"
     assert jobs[1].startswith("nnUNetv2_sa_unet evaluate nnUNetTrainerUNet3D/")
-    assert jobs[2] == "Write the table: table.md table.csv"
+    assert jobs[2:] == ["Write the table: table.md table.csv", "Done: table.md"]
+
+
+def test_after_a_split_that_was_removed_every_fold_is_looked_at_again(nnunet, words, killed):
+    splits = nnunet.preprocessed / "splits_final.json"
+    splits.rename(nnunet.root / "removed.json")
+    try:
+        jobs = jobs_of(nnunet.run(*words, "--dry-run"))
+    finally:
+        (nnunet.root / "removed.json").rename(splits)
+
+    assert jobs[0] == f"Split the cases into folds: {splits}"
+    assert sum(job.startswith("nnUNetv2_train") for job in jobs) == 4
+    assert sum(job.startswith("nnUNetv2_sa_unet evaluate") for job in jobs) == 2
