@@ -71,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Check everything that can be known before hours of training, run the workflow, print the table."""
     study = _study(arguments)
     if importlib.util.find_spec("snakemake") is None:
-        raise InputError('Snakemake is not installed: pip install "nnunetv2-sa-unet[ablate]"')
+        raise InputError(
+            'Snakemake is not installed: pip install "nnunetv2-sa-unet[ablate]" (Snakemake needs Python 3.11 or newer)'
+        )
     output = Path(study.output)
     with ExitStack() as held:
         if arguments.dry_run:
