@@ -46,7 +46,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "demo",
         help="make synthetic data, train on them, predict, score and draw, on a CPU",
         description="Make a synthetic FLAIR data set, run nnU-Net's own commands on it (each is printed as "
-        "it runs), score the predictions for unseen cases and draw them into demo.png. Takes less than ten "
+        "it runs), score the predictions for unseen cases and draw them into demo.png. Takes some "
         "minutes on two CPU cores. Everything is written below one new folder.",
     )
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="new folder (./demo)")

@@ -9,12 +9,15 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
 
-__all__ = ["add_parser", "plans_name", "run"]
+if TYPE_CHECKING:
+    from nnunetv2_sa_unet.plans.overrides import Override
+
+__all__ = ["add_parser", "dataset_name", "load_json", "load_override", "plans_name", "required_folder", "run"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -43,11 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the plans and say what is in them."""
     from nnunetv2_sa_unet.plans.configurations import override_plans
 
-    overrides = {name: _load_override(name) for name in arguments.override}
-    dataset = _dataset_name(arguments.dataset)
-    folder = Path(_folder("nnUNet_preprocessed")) / dataset
+    overrides = {name: load_override(name) for name in arguments.override}
+    dataset = dataset_name(arguments.dataset)
+    folder = Path(required_folder("nnUNet_preprocessed")) / dataset
     base_path = folder / f"{arguments.base}.json"
-    base = _load_json(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
+    base = load_json(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
     for name, override in overrides.items():
         for absent in override.configurations.keys() - base["configurations"].keys() - {"*"}:
             print(f"note: {name} says something of {absent}, which {base_path.name} does not have")
@@ -91,17 +94,27 @@ def _shipped() -> list[str]:
     return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".json"))
 
 
-def _load_override(name_or_file: str) -> Any:
+def load_override(name_or_file: str) -> Override:
+    """Read and check an override.
+
+    Raises:
+        InputError: if it is neither a shipped one nor a file, or something in it is wrong.
+    """
     from nnunetv2_sa_unet.plans.overrides import parse_override
 
     if name_or_file in _shipped():
         resource = resources.files("nnunetv2_sa_unet.plans_overrides") / f"{name_or_file}.json"
         return parse_override(json.loads(resource.read_text(encoding="utf-8")), f"{name_or_file}.json")
     hint = f"give a JSON file or one of: {', '.join(_shipped())}"
-    return parse_override(_load_json(Path(name_or_file), hint), name_or_file)
+    return parse_override(load_json(Path(name_or_file), hint), name_or_file)
 
 
-def _load_json(path: Path, hint: str) -> Any:
+def load_json(path: Path, hint: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: if it is absent or no JSON; the message ends with the hint.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -110,17 +123,27 @@ def _load_json(path: Path, hint: str) -> Any:
         raise InputError(f"{path}: cannot be read as JSON ({error}): {hint}") from None
 
 
-def _folder(variable: str) -> str:
+def required_folder(variable: str) -> str:
+    """Return the folder that one of nnU-Net's environment variables names.
+
+    Raises:
+        InputError: if the variable is not set.
+    """
     value = os.environ.get(variable)
     if not value:
         raise InputError(f"{variable}: not set: export it as for nnU-Net's own commands")
     return value
 
 
-def _dataset_name(dataset: str) -> str:
+def dataset_name(dataset: str) -> str:
+    """Return a data set's full name (``Dataset001_NAME``) from its number or name.
+
+    Raises:
+        InputError: if nnU-Net does not know it.
+    """
     from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
-    _folder("nnUNet_preprocessed")
+    required_folder("nnUNet_preprocessed")
     try:
         return str(maybe_convert_to_dataset_name(dataset))
     except (RuntimeError, ValueError) as error:
@@ -130,7 +153,7 @@ def _dataset_name(dataset: str) -> str:
 
 def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
     """Warn where an override assumes another number of classes than the data set has: labels make the heads."""
-    labels = _load_json(folder / "dataset.json", "run nnUNetv2_plan_and_preprocess first")["labels"]
+    labels = load_json(folder / "dataset.json", "run nnUNetv2_plan_and_preprocess first")["labels"]
     found = len(labels.keys() - {"ignore"})
     for name, override in overrides.items():
         if override.classes not in (None, found):
@@ -144,7 +167,7 @@ def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
 def _write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:
     """Write the plans unless that would replace others, or those that a trained model was made with."""
     if path.exists():
-        if _load_json(path, "remove it") == json.loads(json.dumps(plans)):
+        if load_json(path, "remove it") == json.loads(json.dumps(plans)):
             return
         models = [
             folder

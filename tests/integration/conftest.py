@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ def in_nnunet(nnunet: NnUNet, monkeypatch: pytest.MonkeyPatch) -> NnUNet:
 
 @pytest.fixture
 def train_here(in_nnunet: NnUNet) -> Callable[..., None]:
-    """nnU-Net's own training function, in this process."""
+    """nnU-Net's own training function, which ends with the validation, in this process."""
 
     def train(trainer: str, fold: int, plans: str = "nnUNetSAUNetTinyPlans", **options: object) -> None:
         import torch
@@ -136,6 +137,22 @@ def train_here(in_nnunet: NnUNet) -> Callable[..., None]:
         run_training("901", configuration, fold, trainer, plans, device=torch.device("cpu"), **options)
 
     return train
+
+
+@pytest.fixture
+def prepare_trainer(in_nnunet: NnUNet) -> Callable[..., Any]:
+    """A trainer as nnU-Net's training function prepares it, for training without the validation."""
+
+    def prepare(trainer: str, fold: int, plans: str, continue_training: bool = False) -> Any:
+        import torch
+        from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+
+        device = torch.device("cpu")
+        instance = get_trainer_from_args("901", "3d_fullres", fold, trainer, plans, continue_training, device)
+        maybe_load_checkpoint(instance, continue_training, False)
+        return instance
+
+    return prepare
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def predict(nnunet, trainer, name):
     nnunet.run(
         *("nnUNetv2_predict", "-i", str(nnunet.raw / "imagesTs"), "-o", str(output), "-d", "901", "-f", "0"),
         *("-c", "3d_fullres", "-tr", trainer, "-p", PLANS, "-device", "cpu", "--save_probabilities"),
+        *("-npp", "1", "-nps", "1"),
     )
     return np.load(output / "case5.npz")["probabilities"]
 

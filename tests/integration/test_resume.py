@@ -28,36 +28,35 @@ def seeded_by_epoch(monkeypatch):
     monkeypatch.setattr(VariantTrainer, "on_epoch_start", seeded)
 
 
-def run(continue_training, stop_before=None):
-    from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+@pytest.fixture
+def train(prepare_trainer):
+    def run(continue_training, stop_before=None):
+        torch.manual_seed(0)
+        trainer = prepare_trainer("nnUNetTrainerSAUNet", 2, PLANS, continue_training)
+        begin = trainer.on_epoch_start
 
-    torch.manual_seed(0)
-    trainer = get_trainer_from_args(
-        "901", "3d_fullres", 2, "nnUNetTrainerSAUNet", PLANS, continue_training, torch.device("cpu")
-    )
-    maybe_load_checkpoint(trainer, continue_training, False)
-    begin = trainer.on_epoch_start
+        def interrupted():
+            if trainer.current_epoch == stop_before:
+                raise KeyboardInterrupt
+            begin()
 
-    def interrupted():
-        if trainer.current_epoch == stop_before:
-            raise KeyboardInterrupt
-        begin()
+        trainer.on_epoch_start = interrupted
+        trainer.run_training()
+        return trainer
 
-    trainer.on_epoch_start = interrupted
-    trainer.run_training()
-    return trainer
+    return run
 
 
-def test_an_interrupted_run_equals_an_undisturbed_one(in_nnunet, changed_plans, seeded_by_epoch, monkeypatch):
+def test_an_interrupted_run_equals_an_undisturbed_one(train, changed_plans, seeded_by_epoch, monkeypatch):
     # No loss but the first counts as better, so that the rate falls within so few epochs.
     monkeypatch.setattr(schedule, "MIN_DELTA", 100.0)
     changed_plans(PLANS, training__num_epochs=EPOCHS, training__save_every=1, training__num_iterations_per_epoch=1)
-    undisturbed = run(continue_training=False)
+    undisturbed = train(continue_training=False)
     shutil.rmtree(undisturbed.output_folder)
 
     with pytest.raises(KeyboardInterrupt):
-        run(continue_training=False, stop_before=3)
-    resumed = run(continue_training=True)
+        train(continue_training=False, stop_before=3)
+    resumed = train(continue_training=True)
 
     for key in ("lrs", "train_losses", "val_losses"):
         assert resumed.logger.get_value(key, step=None) == undisturbed.logger.get_value(key, step=None)

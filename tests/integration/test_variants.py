@@ -18,15 +18,15 @@ RECIPES = ["nnUNetSAUNetTinyPlans", "nnUNetSAUNetPaperSmallPlans"]
 @pytest.mark.parametrize("plans", RECIPES)
 @pytest.mark.parametrize("trainer", VARIANTS)
 def test_a_variant_trains_continues_validates_predicts_and_exports(
-    in_nnunet, train_here, changed_plans, tmp_path, trainer, plans
+    in_nnunet, prepare_trainer, train_here, changed_plans, tmp_path, trainer, plans
 ):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.model_sharing.model_export import export_pretrained_model
 
     # Fold 1, because another test may have trained fold 0.
-    train_here(trainer, 1, plans)
+    prepare_trainer(trainer, 1, plans).run_training()
     changed_plans(plans, training__num_epochs=2)
-    train_here(trainer, 1, plans, continue_training=True)
+    prepare_trainer(trainer, 1, plans, continue_training=True).run_training()
     train_here(trainer, 1, plans, only_run_validation=True)
 
     model = in_nnunet.results / f"{trainer}__{plans}__3d_fullres"
@@ -61,16 +61,14 @@ def test_a_variant_trains_continues_validates_predicts_and_exports(
 
 @pytest.mark.parametrize("plans", ["nnUNetPlans", "nnUNetResEncUNetMPlans"])
 @pytest.mark.parametrize("trainer", ["nnUNetTrainerSAUNet", "nnUNetTrainerSAUNet_backbone333BN", "nnUNetTrainerUNet3D"])
-def test_nnunets_own_plans_train_as_they_are(in_nnunet, monkeypatch, trainer, plans):
-    from nnunetv2.run.run_training import get_trainer_from_args
-
+def test_nnunets_own_plans_train_as_they_are(in_nnunet, prepare_trainer, trainer, plans):
     if not (in_nnunet.preprocessed / f"{plans}.json").exists():
         in_nnunet.run("nnUNetv2_plan_experiment", "-d", "901", "-pl", "nnUNetPlannerResEncM")
-    instance = get_trainer_from_args("901", "3d_fullres", 0, trainer, plans, device=torch.device("cpu"))
+    instance = prepare_trainer(trainer, 0, plans)
     assert isinstance(instance, VariantTrainer)
     assert (instance.num_epochs, instance.initial_lr) == (1000, 1e-2)  # nnU-Net's recipe
     instance.num_epochs = instance.num_iterations_per_epoch = instance.num_val_iterations_per_epoch = 1
-    monkeypatch.setattr(instance, "disable_checkpointing", True)
+    instance.disable_checkpointing = True
     instance.run_training()
 
     assert np.isfinite(instance.logger.get_value("train_losses", step=None)).all()

@@ -1,0 +1,241 @@
+"""``nnUNetv2_sa_unet ablate``: train and score several variants, and set them beside the paper's table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunetv2_sa_unet.commands.plan import dataset_name, load_json, load_override, plans_name, required_folder
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import write_json
+from nnunetv2_sa_unet.plans.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from nnunetv2_sa_unet.workflow.study import Study
+
+__all__ = ["add_parser", "run"]
+
+_NNUNETS_FOLDS = 5
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Describe the command's words."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "ablate",
+        help="train and score several variants, and print them beside the paper's table",
+        description="An ablation study as a Snakemake workflow: plan, train and validate every variant on every fold, "
+        "score the validation cases with the metrics of the WMH challenge, and print a table with the paper's figures "
+        "beside the measured ones. After a kill, run the same command again: finished folds are kept, others go on "
+        "from their last checkpoint.",
+    )
+    parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="number or name of the data set")
+    parser.add_argument("-c", dest="configuration", default="3d_fullres", metavar="NAME", help="(3d_fullres)")
+    parser.add_argument("-p", dest="base", default="nnUNetPlans", metavar="PLANS", help="plans to train (nnUNetPlans)")
+    parser.add_argument(
+        "--override", nargs="+", default=[], metavar="NAME_OR_FILE", help="train -p with overrides, as in plan"
+    )
+    parser.add_argument("--folds", nargs="+", default=["0-4"], metavar="N", help="numbers or ranges (0-4)")
+    parser.add_argument(
+        "--variants", nargs="+", default=["all"], metavar="NAME", help=f"all, or of: {', '.join(VARIANTS)}"
+    )
+    parser.add_argument("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="where to train (cuda)")
+    parser.add_argument(
+        "--jobs", type=_positive, metavar="N", help="jobs at a time (one a GPU; one without a GPU; the profile's)"
+    )
+    parser.add_argument(
+        "--profile", metavar="NAME", help="profile of Snakemake, for SLURM and other engines: it assigns the GPUs"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only list the jobs")
+    parser.add_argument(
+        "-o",
+        dest="output",
+        type=Path,
+        metavar="DIR",
+        help="where to write (nnUNet_results/DATASET/ablation/PLANS__CONFIGURATION)",
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check everything that can be known before hours of training, run the workflow, print the table."""
+    study = _study(arguments)
+    if importlib.util.find_spec("snakemake") is None:
+        raise InputError(
+            'Snakemake is not installed: pip install "nnunetv2-sa-unet[ablate]" (Snakemake needs Python 3.11 or newer)'
+        )
+    output = Path(study.output)
+    with ExitStack() as held:
+        if arguments.dry_run:
+            # Nothing is to be left behind; Snakemake keeps notes in the folder that it works in.
+            scratch = Path(held.enter_context(tempfile.TemporaryDirectory()))
+            folder, configuration = output if output.is_dir() else scratch, scratch / "study.json"
+        else:
+            folder, configuration = output, output / "study.json"
+            held.enter_context(_alone(output))
+        write_json(configuration, asdict(study))
+        status = _snakemake(_words(arguments, study, folder, configuration))
+    if arguments.dry_run:
+        return status
+    if status:
+        print(
+            "The study is not finished. Run the same command again: finished folds are kept, others go on from their "
+            f"last checkpoint. What nnU-Net printed: {output / 'logs'}",
+            file=sys.stderr,
+        )
+        return status
+    print(f"\n{study.table_as_markdown()}\nwrote {output / 'table.md'} and {output / 'table.csv'}")
+    return 0
+
+
+def _study(arguments: argparse.Namespace) -> Study:
+    from nnunetv2_sa_unet.plans.configurations import resolve
+    from nnunetv2_sa_unet.workflow.study import Study
+
+    variants, folds = _variants(arguments.variants), _folds(arguments.folds)
+    preprocessed_root, results_root = (required_folder(f"nnUNet_{name}") for name in ("preprocessed", "results"))
+    dataset = dataset_name(arguments.dataset)
+    preprocessed, results = (Path(root, dataset).absolute() for root in (preprocessed_root, results_root))
+    for word in arguments.override:
+        load_override(word)
+    # Snakemake works in another folder than this one.
+    overrides = [str(Path(word).absolute()) if Path(word).is_file() else word for word in arguments.override]
+    plans = plans_name(arguments.base, overrides) if overrides else arguments.base
+    base_path = preprocessed / f"{arguments.base}.json"
+    base = load_json(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
+    try:
+        data = preprocessed / resolve(base, arguments.configuration)["data_identifier"]
+    except InputError as error:
+        raise InputError(f"{base_path}: configurations.{arguments.configuration}: {error}") from None
+    for needed in (data, preprocessed / "gt_segmentations"):
+        if not needed.is_dir():
+            raise InputError(
+                f"{needed}: no such folder: run nnUNetv2_preprocess -d {dataset} -plans_name {arguments.base} "
+                f"-c {arguments.configuration}"
+            )
+    _check_folds(folds, preprocessed / "splits_final.json")
+    return Study(
+        dataset=dataset,
+        configuration=arguments.configuration,
+        base=arguments.base,
+        overrides=overrides,
+        plans=plans,
+        variants=variants,
+        folds=folds,
+        device=arguments.device,
+        gpus=_gpus(arguments),
+        preprocessed=str(preprocessed),
+        results=str(results),
+        output=str((arguments.output or results / "ablation" / f"{plans}__{arguments.configuration}").absolute()),
+    )
+
+
+def _variants(words: Sequence[str]) -> list[str]:
+    if list(words) == ["all"]:
+        return list(VARIANTS)
+    unknown = [word for word in words if word not in VARIANTS]
+    if unknown:
+        raise InputError(f"--variants: no variant {', '.join(unknown)}: expected all, or of: {', '.join(VARIANTS)}")
+    return list(dict.fromkeys(words))
+
+
+def _folds(words: Sequence[str]) -> list[int]:
+    folds: set[int] = set()
+    for word in words:
+        first, dash, last = word.partition("-")
+        ends = [first, last] if dash else [first, first]
+        if not all(end.isdecimal() for end in ends) or int(ends[0]) > int(ends[1]):
+            raise InputError(f"--folds: found {word}, expected numbers or ranges such as 0-4 or 0 2 4")
+        folds.update(range(int(ends[0]), int(ends[1]) + 1))
+    return sorted(folds)
+
+
+def _check_folds(folds: Sequence[int], splits_file: Path) -> None:
+    """Refuse folds for which nnU-Net would draw cases at random, which overlap with other folds'."""
+    there_are = _NNUNETS_FOLDS
+    if splits_file.is_file():
+        there_are = len(load_json(splits_file, "remove it, and nnU-Net makes it anew"))
+    if folds[-1] >= there_are:
+        raise InputError(f"--folds: found {folds[-1]}, but there are {there_are} folds, from 0 ({splits_file})")
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {word}")
+    return number
+
+
+def _gpus(arguments: argparse.Namespace) -> list[str]:
+    """The GPU of every job that may run at a time; none where the engine of a profile or the device has none."""
+    if arguments.device != "cuda" or arguments.profile:
+        return []
+    import torch
+
+    there_are = torch.cuda.device_count()
+    if there_are == 0:
+        if arguments.dry_run:
+            return []
+        raise InputError("-device cuda: PyTorch finds no GPU: name another with -device cpu or -device mps")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",")[:there_are] if visible else [str(index) for index in range(there_are)]
+    return [names[job % there_are].strip() for job in range(arguments.jobs or there_are)]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the study's folder, so that Snakemake's own lock, which outlives a kill, is not needed."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "study.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{folder}: another ablate is at work there: wait for it, or choose a folder with -o"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror}): choose a folder with -o") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _words(arguments: argparse.Namespace, study: Study, folder: Path, configuration: Path) -> list[str]:
+    snakefile = resources.files("nnunetv2_sa_unet.workflow") / "Snakefile"
+    words = ["--snakefile", str(snakefile), "--configfile", str(configuration), "--directory", str(folder)]
+    # A job that fails does not stop the others, and one that was killed is run again.
+    words += ["--nolock", "--rerun-incomplete", "--keep-going"]
+    outdated = study.outdated_flags()
+    words += ["--forcerun", *outdated] if outdated else []
+    if arguments.profile:
+        words += ["--profile", arguments.profile]
+        words += ["--jobs", str(arguments.jobs)] if arguments.jobs else []
+    else:
+        words += ["--cores", str(arguments.jobs or len(study.gpus) or 1)]
+    return [*words, "--dry-run"] if arguments.dry_run else words
+
+
+def _snakemake(words: Sequence[str]) -> int:
+    """Run Snakemake in this process group, so that a signal to the group reaches every job."""
+    with subprocess.Popen([sys.executable, "-m", "snakemake", *words]) as process:
+        # Ctrl-C reaches Snakemake from the terminal; a signal to this process alone is handed on.
+        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        terminated = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGINT, interrupted)
+            signal.signal(signal.SIGTERM, terminated)

@@ -1,0 +1,1 @@
+"""The ablation study as a Snakemake workflow: the ``Snakefile`` and the work of its jobs."""

@@ -1,0 +1,156 @@
+"""The work of the workflow's jobs. Every one of them can be killed at any moment and run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import write_json
+from nnunetv2_sa_unet.wmh.ablation_table import write_csv, write_markdown
+from nnunetv2_sa_unet.workflow.slots import free_gpu, lock_folder, only_one
+from nnunetv2_sa_unet.workflow.study import Study
+
+__all__ = ["evaluate", "make_splits", "plan", "train", "way_to_go_on", "write_table"]
+
+_CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
+_LAST_LINES = 15
+
+
+def plan(study: Study) -> None:
+    """Write the plans with the study's overrides; the same plans are left as they are."""
+    _run_ours("plan", "-d", study.dataset, "-p", study.base, "--override", *study.overrides)
+
+
+def make_splits(study: Study) -> None:
+    """Let nnU-Net split the cases into folds, unless they are.
+
+    Its trainer does so at the start of a training, and two that start at once would both write the file.
+    """
+    if study.splits_file.is_file():
+        return
+    import numpy as np
+    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+    from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+    from nnunetv2_sa_unet.plans.configurations import resolve
+
+    plans = json.loads(Path(study.preprocessed, f"{study.plans}.json").read_text(encoding="utf-8"))
+    folder = str(Path(study.preprocessed, resolve(plans, study.configuration)["data_identifier"]))
+    cases = infer_dataset_class(folder).get_identifiers(folder)
+    # The arguments of nnUNetTrainer.do_split, so these are the folds that any training would have made.
+    splits = generate_crossval_split(list(np.sort(list(cases))), seed=12345, n_splits=5)
+    write_json(study.splits_file, [{part: [str(case) for case in split[part]] for part in split} for split in splits])
+
+
+def train(study: Study, variant: str, fold: int) -> None:
+    """Train and validate a fold with nnU-Net, from where it stands; all that nnU-Net prints is added to a log.
+
+    Args:
+        study: what to train.
+        variant: the trainer's name.
+        fold: the fold's number.
+
+    Raises:
+        InputError: if nnU-Net fails, with its last lines.
+    """
+    # A training that outlived the command which started it goes on; two must not write to one folder.
+    with ExitStack() as held:
+        held.enter_context(only_one(Path(study.output, "locks", f"{variant}_fold_{fold}.lock")))
+        words = way_to_go_on(study, variant, fold)
+        if words is None:
+            return
+        environment = dict(os.environ)
+        if study.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(free_gpu(study.gpus, lock_folder()))
+        where = [str(study.number), study.configuration, str(fold)]
+        command = ["nnUNetv2_train", *where, "-tr", variant, "-p", study.plans, "-device", study.device, *words]
+        log = study.log(variant, fold)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as stream:
+            print(*command, file=stream, flush=True)
+            status = subprocess.run(
+                [_program(command[0]), *command[1:]], env=environment, stdout=stream, stderr=subprocess.STDOUT
+            ).returncode
+    if status or not study.is_finished(variant, fold):
+        last = [line[:200] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]]
+        raise InputError("\n".join([f"{' '.join(command)}: ended with status {status}; see {log}:", *last]))
+
+
+def way_to_go_on(study: Study, variant: str, fold: int) -> list[str] | None:
+    """The words that ``nnUNetv2_train`` needs to go on with a fold; None if there is nothing left to do.
+
+    A checkpoint that was cut short by a kill while it was written is renamed, never removed, so that an older one
+    is used.
+    """
+    if study.is_finished(variant, fold):
+        return None
+    folder = study.fold_folder(variant, fold)
+    for name in _CHECKPOINTS:
+        checkpoint = folder / name
+        # Torch writes zip archives, whose directory comes last.
+        if checkpoint.is_file() and not zipfile.is_zipfile(checkpoint):
+            checkpoint.rename(folder / f"{name}.incomplete")
+    final, *others = ((folder / name).is_file() for name in _CHECKPOINTS)
+    if final:
+        return ["--val"]
+    return ["--c"] if any(others) else []
+
+
+def evaluate(study: Study, variant: str) -> None:
+    """Score the validation cases of all folds of a variant with the metrics of the challenge.
+
+    Links to the references and predictions lie in ``references`` and ``predictions`` of the variant's folder.
+    """
+    splits = json.loads(study.splits_file.read_text(encoding="utf-8"))
+    dataset = json.loads(Path(study.preprocessed, "dataset.json").read_text(encoding="utf-8"))
+    references: list[Path] = []
+    predictions: list[Path] = []
+    for fold in study.folds:
+        for case in splits[fold]["val"]:
+            name = f"{case}{dataset['file_ending']}"
+            references.append(Path(study.preprocessed, "gt_segmentations", name))
+            predictions.append(study.fold_folder(variant, fold) / "validation" / name)
+    output = Path(study.output, variant)
+    for name, targets in (("references", references), ("predictions", predictions)):
+        _link(output / name, targets)
+    _run_ours("evaluate", str(output / "references"), str(output / "predictions"), "-o", str(output))
+
+
+def write_table(study: Study, markdown: Path, comma_separated: Path) -> None:
+    """Write the table in both forms."""
+    table = study.table()
+    write_csv(comma_separated, table)
+    write_markdown(markdown, table, study.source)
+
+
+def _link(folder: Path, targets: Sequence[Path]) -> None:
+    """Make a folder of links to those targets that exist; ``evaluate`` names what is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if old.is_symlink():
+            old.unlink()
+    for target in targets:
+        if target.is_file():
+            (folder / target.name).symlink_to(target)
+
+
+def _run_ours(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "nnunetv2_sa_unet.commands.main", *words], check=True)
+
+
+def _program(name: str) -> str:
+    """The path of a command that is installed beside this Python, whether or not its environment is activated."""
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    program = shutil.which(name, path=path)
+    if program is None:
+        raise InputError(f"{name}: not found in {path}: install nnunetv2 into this environment")
+    return program

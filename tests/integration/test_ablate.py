@@ -1,0 +1,132 @@
+"""An ablation study with real nnU-Net, killed in the middle and run again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sysconfig
+import time
+import zipfile
+
+import pytest
+
+pytest.importorskip("snakemake", reason="Snakemake is not installed (extra: ablate)")
+
+VARIANTS = ["nnUNetTrainerUNet3D", "nnUNetTrainerSAUNet"]
+PLANS = "nnUNetSAUNetStudyPlans"
+
+
+@pytest.fixture(scope="module")
+def words(nnunet):
+    """The command: two variants, two folds, three epochs."""
+    override = json.loads((nnunet.root / "tiny.json").read_text())
+    override["configurations"]["*"]["training"]["num_epochs"] = 3
+    (nnunet.root / "study.json").write_text(json.dumps(override))
+    return [
+        *("nnUNetv2_sa_unet", "ablate", "-d", "901", "--override", "study.json", "--folds", "0-1"),
+        *("--variants", *VARIANTS, "-device", "cpu", "--jobs", "1"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def killed(nnunet, words):
+    """The checkpoints of finished folds and the folder of the one in whose training everything was killed."""
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    command = [shutil.which(words[0], path=path), *words[1:]]
+    with (nnunet.root / "killed.log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | nnunet.environment,
+            cwd=nnunet.root,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 400
+        while True:
+            assert process.poll() is None, (nnunet.root / "killed.log").read_text()[-4000:]
+            assert time.monotonic() < deadline, (nnunet.root / "killed.log").read_text()[-4000:]
+            folds = list(nnunet.results.glob(f"*__{PLANS}__3d_fullres/fold_*"))
+            finished = [fold for fold in folds if (fold / "validation" / "summary.json").exists()]
+            running = [
+                fold
+                for fold in folds
+                if zipfile.is_zipfile(fold / "checkpoint_best.pth") and not (fold / "checkpoint_final.pth").exists()
+            ]
+            if finished and running:
+                break
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return {fold / "checkpoint_final.pth": (fold / "checkpoint_final.pth").stat().st_mtime_ns for fold in finished}, (
+        running[0]
+    )
+
+
+def test_a_killed_study_goes_on_and_keeps_what_is_finished(nnunet, words, killed):
+    finished, interrupted = killed
+    assert not (interrupted / "checkpoint_final.pth").exists()
+    printed = nnunet.run(*words)
+
+    assert "| 3D U-Net" in printed
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    output = nnunet.results / "ablation" / f"{PLANS}__3d_fullres"
+    with (output / "table.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["label"], row["cases"]) for row in rows] == [("3D SA-UNet", "2"), ("3D U-Net", "2")]
+    assert all(row["dice_measured"] for row in rows)
+    assert (output / "table.md").read_text() in printed
+
+    log = output / "logs" / f"{interrupted.parent.name.split('__')[0]}_{interrupted.name}.log"
+    lines = log.read_text().splitlines()
+    commands = [line for line in lines if line.startswith("nnUNetv2_train")]
+    assert commands == [commands[0], f"{commands[0]} --c"]
+    # nnU-Net puts the time before the words.
+    assert sum(line.endswith("Epoch 0") for line in lines) == 1
+    assert any(line.endswith("Epoch 2") for line in lines)
+
+
+def test_a_finished_study_only_prints_its_table(nnunet, words, killed):
+    before = {path: path.stat().st_mtime_ns for path in nnunet.results.rglob("*.pth")}
+    printed = nnunet.run(*words)
+
+    assert "Nothing to be done" in printed
+    assert "| 3D U-Net" in printed
+    assert {path: path.stat().st_mtime_ns for path in nnunet.results.rglob("*.pth")} == before
+
+
+def jobs_of(printed):
+    return [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("Job ") and ": " in line]
+
+
+def test_a_fold_that_was_removed_would_be_trained_and_scored_again(nnunet, words, killed):
+    model = nnunet.results / f"nnUNetTrainerUNet3D__{PLANS}__3d_fullres"
+    (model / "fold_1").rename(model / "removed")
+    try:
+        jobs = jobs_of(nnunet.run(*words, "--dry-run"))
+        assert not (model / "fold_1").exists()
+    finally:
+        (model / "removed").rename(model / "fold_1")
+
+    assert jobs[0] == f"nnUNetv2_train 901 3d_fullres 1 -tr nnUNetTrainerUNet3D -p {PLANS} -device cpu"
+    assert jobs[1].startswith("nnUNetv2_sa_unet evaluate nnUNetTrainerUNet3D/")
+    assert jobs[2:] == ["Write the table: table.md table.csv", "Done: table.md"]
+
+
+def test_after_a_split_that_was_removed_every_fold_is_looked_at_again(nnunet, words, killed):
+    splits = nnunet.preprocessed / "splits_final.json"
+    splits.rename(nnunet.root / "removed.json")
+    try:
+        jobs = jobs_of(nnunet.run(*words, "--dry-run"))
+    finally:
+        (nnunet.root / "removed.json").rename(splits)
+
+    assert jobs[0] == f"Split the cases into folds: {splits}"
+    assert sum(job.startswith("nnUNetv2_train") for job in jobs) == 4
+    assert sum(job.startswith("nnUNetv2_sa_unet evaluate") for job in jobs) == 2
