@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim
 from torch import nn
+from torch.nn import functional
 
-__all__ = ["ASPP"]
+__all__ = ["ASPP", "DilatedConv2d", "DilatedConv3d"]
+
+
+class _WithoutIdleTaps:
+    """Leave out the taps that read nothing but padding.
+
+    Where the dilation is at least as large as the map along an axis, the outer taps of a kernel of 3 lie outside the
+    map wherever the kernel stands: a kernel of 1 along this axis computes the same. The weights keep their shape, so
+    state dicts do not depend on the size of the map.
+    """
+
+    convolve: Callable[..., torch.Tensor]
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    dilation: tuple[int, ...]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight, padding = self.weight, list(self.dilation)
+        for axis, (extent, dilation) in enumerate(zip(x.shape[2:], self.dilation, strict=True)):
+            if dilation >= extent:
+                weight, padding[axis] = weight.narrow(axis + 2, 1, 1), 0
+        return self.convolve(x, weight, self.bias, padding=padding, dilation=self.dilation)
+
+
+class DilatedConv2d(_WithoutIdleTaps, nn.Conv2d):
+    """A dilated 3×3 convolution with 'same' padding; see :class:`_WithoutIdleTaps`."""
+
+    convolve = staticmethod(functional.conv2d)
+
+
+class DilatedConv3d(_WithoutIdleTaps, nn.Conv3d):
+    """A dilated 3×3×3 convolution with 'same' padding; see :class:`_WithoutIdleTaps`."""
+
+    convolve = staticmethod(functional.conv3d)
 
 
 class ASPP(nn.Module):
@@ -24,8 +59,8 @@ class ASPP(nn.Module):
     the group to normalise over; batch and instance normalisation have nothing, so with any norm other than
     a group norm this branch has none.
 
-    A rate as large as the map or larger reads only padding with its outer taps: choose the depth of the network
-    by the rates (``plans.topology``).
+    A rate as large as the map or larger reads only padding with its outer taps, which are left out: choose the depth
+    of the network by the rates (``plans.topology``).
 
     Args:
         conv_op: ``nn.Conv2d`` or ``nn.Conv3d``.
@@ -64,8 +99,9 @@ class ASPP(nn.Module):
         can_normalise_one_value = norm_op is not None and issubclass(norm_op, nn.GroupNorm)
         self.pool = branch(conv_op(channels, channels, 1), norm_op if can_normalise_one_value else None)
         self.convs = nn.ModuleList([branch(conv_op(channels, channels, 1, bias=False), norm_op)])
+        dilated_conv = {2: DilatedConv2d, 3: DilatedConv3d}[convert_conv_op_to_dim(conv_op)]
         for rate in rates:
-            conv = conv_op(channels, channels, 3, padding=rate, dilation=rate, bias=False)
+            conv = dilated_conv(channels, channels, 3, padding=rate, dilation=rate, bias=False)
             self.convs.append(branch(conv, norm_op))
         n_branches = 1 + len(self.convs)
         self.project = branch(conv_op(n_branches * channels, channels, 1, bias=False), norm_op)
