@@ -68,7 +68,8 @@ def train(study: Study, variant: str, fold: int) -> None:
         words = way_to_go_on(study, variant, fold)
         if words is None:
             return
-        environment = dict(os.environ)
+        # Or what nnU-Net prints would be lost from the log when it is killed.
+        environment = dict(os.environ, PYTHONUNBUFFERED="1")
         if study.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(free_gpu(study.gpus, lock_folder()))
         where = [str(study.number), study.configuration, str(fold)]

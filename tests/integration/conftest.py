@@ -122,6 +122,8 @@ def in_nnunet(nnunet: NnUNet, monkeypatch: pytest.MonkeyPatch) -> NnUNet:
         monkeypatch.setenv(name, value)
     # Batches are loaded in this process too.
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    # nnU-Net reads nnUNet_def_n_proc once, when it is imported, and would start eight processes to export two masks.
+    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.default_num_processes", 1)
     return nnunet
 
 
