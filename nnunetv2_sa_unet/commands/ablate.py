@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.commands.plan import dataset_name, load_json, load_override, plans_name, required_folder
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
@@ -51,7 +52,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="where to train (cuda)")
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="jobs at a time (one a GPU; one without a GPU; the profile's)"
+        "--jobs", type=at_least(1), metavar="N", help="jobs at a time (one a GPU; one without a GPU; the profile's)"
     )
     parser.add_argument(
         "--profile", metavar="NAME", help="profile of Snakemake, for SLURM and other engines: it assigns the GPUs"
@@ -167,13 +168,6 @@ def _check_folds(folds: Sequence[int], splits_file: Path) -> None:
         there_are = len(load_json(splits_file, "remove it, and nnU-Net makes it anew"))
     if folds[-1] >= there_are:
         raise InputError(f"--folds: found {folds[-1]}, but there are {there_are} folds, from 0 ({splits_file})")
-
-
-def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {word}")
-    return number
 
 
 def _gpus(arguments: argparse.Namespace) -> list[str]:
