@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet import __version__
+from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "-np",
         dest="processes",
-        type=_positive,
+        type=at_least(1),
         metavar="N",
         help="number of processes (one a core, at most 8)",
     )
@@ -49,13 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Check all files, score all cases, write both files and print the summary."""
     from nnunetv2_sa_unet.files import write_json
     from nnunetv2_sa_unet.wmh.pairs import matched_pairs
+    from nnunetv2_sa_unet.wmh.processes import default_processes
     from nnunetv2_sa_unet.wmh.scoring import COLUMNS, score_pairs, write_metrics
     from nnunetv2_sa_unet.wmh.summary import summarise
 
     pairs = matched_pairs(arguments.reference, arguments.prediction)
     output: Path = arguments.output or arguments.prediction / "evaluation"
     _make_writable(output)
-    cases = score_pairs(pairs, arguments.processes or _default_processes(), progress=True)
+    cases = score_pairs(pairs, arguments.processes or default_processes(), progress=True)
     summary = {
         column: summarise({case.case: getattr(case.metrics, column) for case in cases}) for column in COLUMNS[1:]
     }
@@ -68,19 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {remark} ({whom})")
     print(f"wrote {output / 'metrics.csv'} and {output / SUMMARY_NAME}")
     return 0
-
-
-def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {word}")
-    return number
-
-
-def _default_processes() -> int:
-    # On a cluster a job may use fewer cores than the machine has; only Linux can tell.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8)
 
 
 def _make_writable(folder: Path) -> None:
