@@ -8,26 +8,42 @@ import re
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.commands.plan import required_folder
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["add_parser", "new_dataset", "run"]
+__all__ = ["add_dataset_arguments", "add_parser", "new_dataset", "run"]
 
-FORMATS = ("wmh-challenge",)
+FORMATS = ("bids", "to-bids", "wmh-challenge")
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add ``convert`` and its formats to the command line."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "convert",
-        help="make a data set for nnU-Net of the WMH challenge",
-        description="Make a data set in nnU-Net's raw format. Everything is checked before anything is written.",
+        help="make a data set for nnU-Net of the WMH challenge or of BIDS, and BIDS of predictions",
+        description="Convert folders. Everything is checked before anything is written.",
     )
     formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
     for name in FORMATS:
         module = importlib.import_module(f"nnunetv2_sa_unet.commands.convert_{name.replace('-', '_')}")
         module.add_parser(formats).set_defaults(convert=module.run)
     return parser
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every format that makes a data set asks for."""
+    parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="number or name of the new data set")
+    parser.add_argument(
+        "--other",
+        choices=("ignore", "class", "background"),
+        default="ignore",
+        help="what label 2, other pathology, is in training: nnU-Net's ignore label (default), a third class as in "
+        "the paper, or background",
+    )
+    parser.add_argument("--link", action="store_true", help="link to images instead of copying them")
+    parser.add_argument("--force", action="store_true", help="replace a data set that differs")
+    parser.add_argument("-np", dest="processes", type=at_least(1), metavar="N", help="processes (one a core, up to 8)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_sa_unet.commands.arguments import at_least
+from nnunetv2_sa_unet.commands.convert import add_dataset_arguments, new_dataset
 from nnunetv2_sa_unet.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "source", type=Path, metavar="SOURCE", help="folder with training and test, or a training folder"
     )
-    parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="number or name of the new data set")
+    add_dataset_arguments(parser)
     parser.add_argument("--channels", choices=_CHOICES, default="FLAIR", help="sequences (FLAIR)")
     stage = parser.add_mutually_exclusive_group()
     stage.add_argument(
@@ -44,28 +44,15 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     stage.add_argument("--original", dest="stage", action="store_const", const="orig", help="images as scanned")
     parser.add_argument(
-        "--other",
-        choices=("ignore", "class", "background"),
-        default="ignore",
-        help="what label 2, other pathology, is in training: nnU-Net's ignore label (default), a third class as in "
-        "the paper, or background",
-    )
-    parser.add_argument(
         "--test",
         action=argparse.BooleanOptionalAction,
         help="with the test cases, or without (with them if there are any)",
-    )
-    parser.add_argument("--link", action="store_true", help="link to images instead of copying them")
-    parser.add_argument("--force", action="store_true", help="replace a data set that differs")
-    parser.add_argument(
-        "-np", dest="processes", type=at_least(1), metavar="N", help="processes (one a core, at most 8)"
     )
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the cases, make the data set, say what is in it."""
-    from nnunetv2_sa_unet.commands.convert import new_dataset
     from nnunetv2_sa_unet.wmh.challenge import find_cases, incomplete_scanners
     from nnunetv2_sa_unet.wmh.processes import default_processes
     from nnunetv2_sa_unet.wmh.raw_dataset import Recipe, make_dataset

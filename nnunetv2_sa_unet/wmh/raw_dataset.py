@@ -7,6 +7,7 @@ folder is taken up by the next run.
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import shutil
@@ -86,7 +87,7 @@ def make_dataset(
 
     Args:
         folder: of the data set, ``Dataset123_NAME`` in ``nnUNet_raw``.
-        source: the folder that all files of the cases lie in.
+        source: the folder that the files of the cases lie in.
         cases: with different names.
         recipe: what to make of them.
         force: replace a data set that differs.
@@ -164,10 +165,13 @@ def _record(source: Path, files: Sequence[_File], hashes: Mapping[Path, str], re
         "version": __version__,
         "options": {**recipe.options, "channels": list(recipe.channels), "other": recipe.other, "link": recipe.link},
         "files": {
-            file.target: {"source": file.source.relative_to(source).as_posix(), "sha256": hashes[file.source]}
-            for file in files
+            file.target: {"source": _relative(file.source, source), "sha256": hashes[file.source]} for file in files
         },
     }
+
+
+def _relative(path: Path, source: Path) -> str:
+    return (path.relative_to(source) if path.is_relative_to(source) else path).as_posix()
 
 
 def _same_record(folder: Path, record: Mapping[str, Any]) -> bool:
@@ -194,9 +198,10 @@ def _fill(folder: Path, cases: Sequence[SourceCase], files: Sequence[_File], rec
     training = [case for case in cases if case.training]
     if not (folder / CASES_NAME).exists():
         _write_table(folder / CASES_NAME, cases)
-    if len(training) >= FOLDS and not (folder / "splits_final.json").exists():
-        groups = {case.name: case.row.get("scanner", "") for case in training}
-        write_json(folder / "splits_final.json", stratified_splits(groups))
+    subjects = {case.name: case.row.get("subject", case.name) for case in training}
+    if len(set(subjects.values())) >= FOLDS and not (folder / "splits_final.json").exists():
+        scanners = {case.name: case.row.get("scanner", "") for case in training}
+        write_json(folder / "splits_final.json", stratified_splits(scanners, subjects))
     # Last: nnU-Net, and this module, take a folder with this file for a data set.
     write_json(
         folder / "dataset.json",
@@ -212,16 +217,20 @@ def _fill(folder: Path, cases: Sequence[SourceCase], files: Sequence[_File], rec
 
 def _write(folder: Path, file: _File, link: bool) -> None:
     target = folder / file.target
-    if link and file.grid is None:
+    compressed = file.source.name.endswith(_ENDING)
+    if link and compressed and file.grid is None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)  # a link to where the source was before it was moved
         target.symlink_to(file.source.resolve())
         return
     with complete_or_absent(target) as temporary:
-        if file.grid is None:
+        if file.grid is not None:
+            _write_image(_on_grid(file, file.grid), temporary)
+        elif compressed:
             shutil.copyfile(file.source, temporary)
         else:
-            _write_image(_on_grid(file, file.grid), temporary)
+            # Without a time, so that the same source gives the same bytes.
+            temporary.write_bytes(gzip.compress(file.source.read_bytes(), mtime=0))
 
 
 def _on_grid(file: _File, grid: Path) -> SimpleITK.Image:

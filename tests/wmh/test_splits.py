@@ -14,7 +14,7 @@ from nnunetv2_sa_unet.wmh.splits import FOLDS, stratified_splits
 )
 def test_the_mix_of_any_two_folds_differs_by_at_most_one_case(numbers: dict[str, int]) -> None:
     groups = {f"{name}_{index}": name for name, number in numbers.items() for index in range(number)}
-    splits = stratified_splits(groups)
+    splits = stratified_splits(groups, {case: case for case in groups})
     assert len(splits) == FOLDS
     assert sorted(case for split in splits for case in split["val"]) == sorted(groups)
     for split in splits:
@@ -28,6 +28,15 @@ def test_the_mix_of_any_two_folds_differs_by_at_most_one_case(numbers: dict[str,
 
 def test_the_folds_do_not_depend_on_the_order_and_are_no_sorted_runs() -> None:
     groups = {f"{name}_{index:03d}": name for name in ("a", "b") for index in range(10)}
-    splits = stratified_splits(groups)
-    assert stratified_splits(dict(reversed(groups.items()))) == splits
+    splits = stratified_splits(groups, {case: case for case in groups})
+    assert stratified_splits(dict(reversed(groups.items())), {case: case for case in groups}) == splits
     assert splits[0]["val"] != sorted(groups)[::FOLDS]
+
+
+def test_all_cases_of_a_subject_are_in_the_same_fold() -> None:
+    subjects = {f"sub-{subject}_ses-{session}": f"{subject}" for subject in range(7) for session in range(3)}
+    splits = stratified_splits(dict.fromkeys(subjects, ""), subjects)
+    seen = [{subjects[case] for case in split["val"]} for split in splits]
+    assert sorted(subject for fold in seen for subject in fold) == sorted(set(subjects.values()))
+    assert sorted(map(len, seen)) == [1, 1, 1, 2, 2]
+    assert all(len(split["val"]) == 3 * len(fold) for split, fold in zip(splits, seen, strict=True))
