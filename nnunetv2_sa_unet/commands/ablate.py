@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunetv2_sa_unet.commands.evaluate import positive
 from nnunetv2_sa_unet.commands.plan import dataset_name, load_json, load_override, plans_name, required_folder
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
@@ -24,7 +25,7 @@ from nnunetv2_sa_unet.plans.variants import VARIANTS
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.workflow.study import Study
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "check_folds", "fold_numbers", "run"]
 
 _NNUNETS_FOLDS = 5
 
@@ -51,7 +52,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="where to train (cuda)")
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="jobs at a time (one a GPU; one without a GPU; the profile's)"
+        "--jobs", type=positive, metavar="N", help="jobs at a time (one a GPU; one without a GPU; the profile's)"
     )
     parser.add_argument(
         "--profile", metavar="NAME", help="profile of Snakemake, for SLURM and other engines: it assigns the GPUs"
@@ -69,6 +70,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything that can be known before hours of training, run the workflow, print the table."""
+    from nnunetv2_sa_unet.wmh.layout import as_markdown
+
     study = _study(arguments)
     if importlib.util.find_spec("snakemake") is None:
         raise InputError(
@@ -94,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return status
-    print(f"\n{study.table_as_markdown()}\nwrote {output / 'table.md'} and {output / 'table.csv'}")
+    print(f"\n{as_markdown(study.table())}\nwrote {output / 'table.md'} and {output / 'table.csv'}")
     return 0
 
 
@@ -102,7 +105,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     from nnunetv2_sa_unet.plans.configurations import resolve
     from nnunetv2_sa_unet.workflow.study import Study
 
-    variants, folds = _variants(arguments.variants), _folds(arguments.folds)
+    variants, folds = _variants(arguments.variants), fold_numbers(arguments.folds)
     preprocessed_root, results_root = (required_folder(f"nnUNet_{name}") for name in ("preprocessed", "results"))
     dataset = dataset_name(arguments.dataset)
     preprocessed, results = (Path(root, dataset).absolute() for root in (preprocessed_root, results_root))
@@ -123,7 +126,7 @@ def _study(arguments: argparse.Namespace) -> Study:
                 f"{needed}: no such folder: run nnUNetv2_preprocess -d {dataset} -plans_name {arguments.base} "
                 f"-c {arguments.configuration}"
             )
-    _check_folds(folds, preprocessed / "splits_final.json")
+    check_folds(folds, preprocessed / "splits_final.json")
     return Study(
         dataset=dataset,
         configuration=arguments.configuration,
@@ -149,7 +152,12 @@ def _variants(words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def _folds(words: Sequence[str]) -> list[int]:
+def fold_numbers(words: Sequence[str]) -> list[int]:
+    """Read the words of ``--folds``, numbers and ranges, in rising order.
+
+    Raises:
+        InputError: a word is neither.
+    """
     folds: set[int] = set()
     for word in words:
         first, dash, last = word.partition("-")
@@ -160,20 +168,17 @@ def _folds(words: Sequence[str]) -> list[int]:
     return sorted(folds)
 
 
-def _check_folds(folds: Sequence[int], splits_file: Path) -> None:
-    """Refuse folds for which nnU-Net would draw cases at random, which overlap with other folds'."""
+def check_folds(folds: Sequence[int], splits_file: Path) -> None:
+    """Refuse folds for which nnU-Net would draw cases at random, which overlap with other folds'.
+
+    Raises:
+        InputError: the split has no such fold.
+    """
     there_are = _NNUNETS_FOLDS
     if splits_file.is_file():
         there_are = len(load_json(splits_file, "remove it, and nnU-Net makes it anew"))
     if folds[-1] >= there_are:
         raise InputError(f"--folds: found {folds[-1]}, but there are {there_are} folds, from 0 ({splits_file})")
-
-
-def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {word}")
-    return number
 
 
 def _gpus(arguments: argparse.Namespace) -> list[str]:
