@@ -208,7 +208,7 @@ def _predicted(arguments: argparse.Namespace) -> _Input:
         if name in models:
             raise InputError(f"--predictions {word}: a second model {name}: give one of them a name with NAME=FOLDER")
         models[name] = matched_pairs(references, folder)
-    source = f"the {len(next(iter(models.values())))} cases of {references}"
+    source = f"the cases of {references}"
     return _Input(models, source, Path("tables"), arguments.observers)
 
 
@@ -226,7 +226,7 @@ def _check_number(given: _Input) -> None:
     cases = len(next(iter(given.models.values())))
     if cases < _FEWEST_CASES:
         raise InputError(
-            f"{given.source}: {cases} in all, expected at least {_FEWEST_CASES}: nnUNetv2_sa_unet evaluate scores "
+            f"found {cases} in all ({given.source}), expected at least {_FEWEST_CASES}: nnUNetv2_sa_unet evaluate scores "
             "single cases"
         )
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, ScalarFormatter
 
 from nnunetv2_sa_unet.files import complete_or_absent
 from nnunetv2_sa_unet.wmh.result_table import METRICS, Metric
@@ -67,17 +67,27 @@ def _draw(axis: Axes, metric: Metric, models: Sequence[Model], groups: Mapping[s
                 continue
             position = site_index * (len(models) + 1) + index
             axis.boxplot(
-                [values], positions=[position], widths=0.7, showfliers=False, medianprops={"color": "black"}, zorder=1
+                [values],
+                positions=[position],
+                widths=0.8,
+                showfliers=False,
+                patch_artist=True,
+                boxprops={"facecolor": (*to_rgb(_COLOURS[index % len(_COLOURS)]), 0.2), "linewidth": 0.7},
+                whiskerprops={"linewidth": 0.7},
+                capprops={"linewidth": 0.7},
+                medianprops={"color": "black", "linewidth": 1.5},
+                zorder=1,
             )
             across = position + random.uniform(-0.2, 0.2, values.size)
-            axis.plot(across, values, ls="none", alpha=0.7, zorder=2, **_style(index))
+            axis.plot(across, values, ls="none", zorder=2, **_style(index))
     axis.set_ylabel(_AXIS_NAMES[metric.name] + (f"\n{without} without a value" if without else ""))
     axis.grid(axis="y", alpha=0.3)
     if metric.name == "avd":
         axis.set_yscale("symlog", linthresh=1)
-        axis.yaxis.set_major_locator(FixedLocator(_AVD_TICKS))
-        axis.yaxis.set_major_formatter(ScalarFormatter())
-        axis.set_ylim(0, max(1, axis.get_ylim()[1]))
+        top = max(1, axis.get_ylim()[1])
+        ticks = [tick for tick in _AVD_TICKS if tick <= top]
+        axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_ylim(0, top)
     else:
         axis.set_ylim(*((-0.03, 1.03) if metric.name != "h95" else (0, None)))
 

@@ -31,9 +31,7 @@ def test_markdown_has_aligned_columns_and_the_notes_below() -> None:
 
 def test_latex_is_a_booktabs_table_with_everything_special_escaped() -> None:
     lines = as_latex(TABLE).splitlines()
-    assert lines[1] == (
-        r"\caption[Models \& more]{Models \& more. 100 \% of Dataset100\_FLAIR. p $<$ 0.05.}"
-    )
+    assert lines[1] == (r"\caption[Models \& more]{Models \& more. 100 \% of Dataset100\_FLAIR. p $<$ 0.05.}")
     assert r"\label{tab:table9}" in lines
     rules = [lines.index(rf"\{rule}") for rule in ("toprule", "midrule", "bottomrule")]
     assert lines[rules[0] - 1] == r"\begin{tabular}{ll}"
