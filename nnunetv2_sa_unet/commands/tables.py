@@ -208,7 +208,8 @@ def _predicted(arguments: argparse.Namespace) -> _Input:
         if name in models:
             raise InputError(f"--predictions {word}: a second model {name}: give one of them a name with NAME=FOLDER")
         models[name] = matched_pairs(references, folder)
-    source = f"the cases of {references}"
+    # The captions of a publication are no place for the paths of a machine.
+    source = f"the cases of {'/'.join(references.resolve().parts[-2:])}"
     return _Input(models, source, Path("tables"), arguments.observers)
 
 
@@ -226,8 +227,8 @@ def _check_number(given: _Input) -> None:
     cases = len(next(iter(given.models.values())))
     if cases < _FEWEST_CASES:
         raise InputError(
-            f"found {cases} in all ({given.source}), expected at least {_FEWEST_CASES}: nnUNetv2_sa_unet evaluate scores "
-            "single cases"
+            f"found {cases} in all ({given.source}), expected at least {_FEWEST_CASES}: nnUNetv2_sa_unet evaluate "
+            "scores single cases"
         )
 
 

@@ -15,7 +15,8 @@ __all__ = ["validation_pairs"]
 def validation_pairs(preprocessed: Path, model: Path, folds: Sequence[int]) -> list[Pair]:
     """The references and predictions of the cases that a model was validated on.
 
-    Whether the files exist is not looked at.
+    Whether the files exist is not looked at. The cases are in alphabetical order, as those of two folders are: a seeded
+    bootstrap gives the same interval for the same order alone.
 
     Args:
         preprocessed: the data set's folder in ``nnUNet_preprocessed``.
@@ -52,5 +53,5 @@ def validation_pairs(preprocessed: Path, model: Path, folds: Sequence[int]) -> l
             preprocessed / "gt_segmentations" / f"{case}{ending}",
             model / f"fold_{fold}" / "validation" / f"{case}{ending}",
         )
-        for fold, case in validated
+        for case, fold in sorted(fold_of.items())
     ]

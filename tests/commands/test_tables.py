@@ -112,9 +112,9 @@ def test_a_cross_validation_becomes_three_tables_differences_and_a_figure(
 
     cases = read(output / "cases.csv")
     assert [(row["model"], row["case"]) for row in cases] == [
-        (model, case) for model in (SA_UNET, UNET) for case in CASES
+        (model, case) for model in (SA_UNET, UNET) for case in sorted(CASES)
     ]
-    assert [row["scanner"] for row in cases[:2]] == ["GE3T", "Utrecht"]
+    assert [row["scanner"] for row in cases[:2]] == ["GE3T", "GE3T"]
     assert cases[-1]["h95_mm"] == ""
 
     printed = capsys.readouterr().out
@@ -128,6 +128,21 @@ def test_a_cross_validation_becomes_three_tables_differences_and_a_figure(
     assert latex.count(r"\toprule") == latex.count(r"\end{table*}") == 4
     assert r"Utrecht\_002" in latex
     assert matplotlib.image.imread(output / "scanners.png")[..., :3].std() > 0.01
+
+
+def test_the_figures_and_intervals_are_those_of_evaluate(preprocessed: Path, tmp_path: Path) -> None:
+    for case in CASES:
+        path = tmp_path / "collected" / f"{case}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(prediction(tmp_path, SA_UNET, case).read_bytes())
+    assert main(["evaluate", str(preprocessed / "gt_segmentations"), "collected", "-o", "evaluated", "-np", "1"]) == 0
+    assert cross_validated("-o", "out") == 0
+
+    expected = json.loads((tmp_path / "evaluated" / "metrics_summary.json").read_text())["metrics"]
+    (row,) = read(tmp_path / "out" / "table1.csv")
+    for name, key, unit in (("dice", "dice", 1), ("h95", "h95_mm", 1), ("avd", "avd_percent", 0.01)):
+        found = [float(row[f"{name}_{kind}"]) for kind in ("measured", "low", "high")]
+        assert found == pytest.approx([unit * value for value in (expected[key]["mean"], *expected[key]["interval"])])
 
 
 @pytest.mark.usefixtures("preprocessed")
@@ -188,9 +203,8 @@ def test_folders_of_predictions_are_scored_against_the_test_labels(tmp_path: Pat
     rows = [row for row in read(tmp_path / "tables" / "table2.csv") if row["model"]]
     assert [row["model"] for row in rows] == ["other", "a=b", SA_UNET]
     assert [float(row["dice_measured"]) for row in rows] == pytest.approx([8 / 12, 8 / 12, 1])
-    assert f"on the cases of {tmp_path / 'raw' / DATASET / 'labelsTs'}" in (
-        tmp_path / "tables" / "tables.md"
-    ).read_text("utf-8")
+    markdown = (tmp_path / "tables" / "tables.md").read_text("utf-8")
+    assert f"on the cases of {DATASET}/labelsTs." in markdown
 
 
 def test_folders_need_no_data_set_of_nnunet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +261,7 @@ def test_models_that_were_not_validated_are_named(tmp_path: Path, capsys: pytest
         (["--references", "labels", "--predictions", "none"], "none: no such folder"),
         (["--references", "labels", "--predictions", "=labels"], "--predictions =labels: no name before the ="),
         (["--references", "labels", "--predictions", "labels", "labels"], "a second model labels: give one of them"),
-        (["--references", "one", "--predictions", "one"], "found 1 in all (the cases of one), expected at least 2"),
+        (["--references", "one", "--predictions", "one"], "/one), expected at least 2"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

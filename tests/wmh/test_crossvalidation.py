@@ -13,17 +13,17 @@ from nnunetv2_sa_unet.wmh.crossvalidation import validation_pairs
 
 @pytest.fixture
 def preprocessed(tmp_path: Path) -> Path:
-    (tmp_path / "splits_final.json").write_text(json.dumps([{"train": [], "val": [*cases]} for cases in ("ab", "c")]))
+    (tmp_path / "splits_final.json").write_text(json.dumps([{"train": [], "val": [*cases]} for cases in ("ca", "b")]))
     (tmp_path / "dataset.json").write_text('{"file_ending": ".nrrd"}')
     return tmp_path
 
 
-def test_the_cases_of_the_named_folds_are_found(preprocessed: Path) -> None:
+def test_the_cases_of_the_named_folds_are_found_in_alphabetical_order(preprocessed: Path) -> None:
     pairs = validation_pairs(preprocessed, Path("model"), [0, 1])
     assert [pair.case for pair in pairs] == ["a", "b", "c"]
-    assert pairs[2].reference == preprocessed / "gt_segmentations" / "c.nrrd"
-    assert pairs[2].prediction == Path("model/fold_1/validation/c.nrrd")
-    assert [pair.case for pair in validation_pairs(preprocessed, Path("model"), [1])] == ["c"]
+    assert pairs[1].reference == preprocessed / "gt_segmentations" / "b.nrrd"
+    assert pairs[1].prediction == Path("model/fold_1/validation/b.nrrd")
+    assert [pair.case for pair in validation_pairs(preprocessed, Path("model"), [1])] == ["b"]
 
 
 def test_a_case_of_two_folds_is_refused(preprocessed: Path) -> None:
