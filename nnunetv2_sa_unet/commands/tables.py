@@ -15,6 +15,7 @@ from nnunetv2_sa_unet.commands.plan import dataset_name, required_folder
 from nnunetv2_sa_unet.errors import InputError
 
 if TYPE_CHECKING:
+    from nnunetv2_sa_unet.wmh.layout import Table
     from nnunetv2_sa_unet.wmh.pairs import Pair
     from nnunetv2_sa_unet.wmh.tables import Model
 
@@ -93,7 +94,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all files, score all cases of all models, write everything and print the tables."""
-    from nnunetv2_sa_unet.wmh.layout import as_latex, as_markdown, write_csv, write_text
+    from nnunetv2_sa_unet.wmh.layout import as_markdown
     from nnunetv2_sa_unet.wmh.observers import observer_pairs
     from nnunetv2_sa_unet.wmh.pairs import check_pairs
     from nnunetv2_sa_unet.wmh.scanner_figure import draw_scanners
@@ -118,15 +119,10 @@ def run(arguments: argparse.Namespace) -> int:
     made.append(observers({name: scores[name] for name in readings}, models) if readings else None)
     tables = [table for table in made if table]
 
-    _remove_earlier(output)
-    for table in tables:
-        write_csv(output / f"{table.name}.csv", table)
+    parts = [f"## {table.title} ({table.name}.csv)\n{as_markdown(table)}" for table in tables]
+    _write(output, tables, parts)
     _write_cases(output / "cases.csv", scores, models)
     draw_scanners(output / "scanners.png", models)
-    needs = "% Needs \\usepackage{booktabs} and \\usepackage{adjustbox}.\n"
-    write_text(output / "tables.tex", needs + "\n".join(map(as_latex, tables)))
-    parts = [f"## {table.title} ({table.name}.csv)\n{as_markdown(table)}" for table in tables]
-    write_text(output / "tables.md", "\n".join([*parts, "## Every case (cases.csv)\n![by scanner](scanners.png)\n"]))
     print("\n".join(parts))
     names = ", ".join(f"{table.name}.csv" for table in tables)
     print(f"wrote tables.md, tables.tex, {names}, cases.csv and scanners.png in {output}")
@@ -164,13 +160,15 @@ def _cross_validated(arguments: argparse.Namespace) -> _Input:
     check_pairs([pair for pairs in models.values() for pair in pairs], f"validation of {', '.join(models)}")
     numbers = ", ".join(map(str, folds))
     source = f"the validation cases of the cross-validation on {dataset} (folds {numbers}; {plans}, {configuration})"
-    second_readings = Path(os.environ.get("nnUNet_raw", ""), dataset, "observersTr")
-    return _Input(
-        models,
-        source,
-        results / "tables" / f"{plans}__{configuration}",
-        arguments.observers or (second_readings if second_readings.is_dir() else None),
-    )
+    output = results / "tables" / f"{plans}__{configuration}"
+    return _Input(models, source, output, arguments.observers or _second_readings(dataset))
+
+
+def _second_readings(dataset: str) -> Path | None:
+    """The folder beside the labels of the training cases; nnU-Net's raw data may be on another machine."""
+    raw = os.environ.get("nnUNet_raw")
+    folder = Path(raw or "", dataset, "observersTr")
+    return folder if raw and folder.is_dir() else None
 
 
 def _trainers(results: Path, ending: str, words: Sequence[str]) -> list[str]:
@@ -253,10 +251,18 @@ def _score(pairs: Mapping[str, Sequence[Pair]], processes: int) -> dict[str, dic
     return scores
 
 
-def _remove_earlier(output: Path) -> None:
-    """Remove the tables of an earlier run, of which this one may not make all."""
+def _write(output: Path, tables: Sequence[Table], markdown: Sequence[str]) -> None:
+    """Write the tables, and remove those of an earlier run that this one does not make."""
+    from nnunetv2_sa_unet.wmh.layout import as_latex, write_csv, write_text
+
     for name in ("table1", "table2", "table3", "differences", "observers"):
         (output / f"{name}.csv").unlink(missing_ok=True)
+    for table in tables:
+        write_csv(output / f"{table.name}.csv", table)
+    needs = "% Needs \\usepackage{booktabs} and \\usepackage{adjustbox}.\n"
+    write_text(output / "tables.tex", needs + "\n".join(map(as_latex, tables)))
+    figure = "## Every case (cases.csv)\n![by scanner](scanners.png)\n"
+    write_text(output / "tables.md", "\n".join([*markdown, figure]))
 
 
 def _write_cases(path: Path, scores: Mapping[str, Mapping[str, Any]], models: Sequence[Model]) -> None:

@@ -29,13 +29,18 @@ def observer_pairs(folder: Path, references: Mapping[str, Path]) -> dict[str, li
         The pairs by their name: each observer ``against reference``, then each ``against`` those before.
 
     Raises:
-        InputError: there is no observer, a case is stored twice, or fewer than two cases were read by all.
+        InputError: there is no observer, or one is called ``reference``; a case is stored twice; fewer than two cases
+            were read by all.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with a folder of labels for each observer")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not names:
         raise InputError(f"{folder}: no observer; expected a folder of labels for each, such as {folder / 'o3'}")
+    if REFERENCE in names:
+        raise InputError(
+            f"{folder / REFERENCE}: expected another name for an observer: so the tables call the reference"
+        )
     readings = {REFERENCE: dict(references), **{name: _labels(folder / name) for name in names}}
     common = [case for case in references if all(case in labels for labels in readings.values())]
     if len(common) < _FEWEST_CASES:

@@ -60,3 +60,9 @@ def test_a_reading_that_is_stored_twice_is_refused(tmp_path: Path) -> None:
     read(tmp_path, "o3", "b", ending=".nrrd")
     with pytest.raises(InputError, match=r"o3: b\.nii\.gz and b\.nrrd are both b; keep one of them"):
         observer_pairs(tmp_path, references("ab"))
+
+
+def test_an_observer_does_not_take_the_references_name(tmp_path: Path) -> None:
+    read(tmp_path, "reference", "ab")
+    with pytest.raises(InputError, match="reference: expected another name for an observer"):
+        observer_pairs(tmp_path, references("ab"))
