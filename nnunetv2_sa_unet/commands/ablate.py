@@ -25,7 +25,7 @@ from nnunetv2_sa_unet.plans.variants import VARIANTS
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.workflow.study import Study
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "check_folds", "fold_numbers", "run"]
 
 _NNUNETS_FOLDS = 5
 
@@ -70,6 +70,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything that can be known before hours of training, run the workflow, print the table."""
+    from nnunetv2_sa_unet.wmh.layout import as_markdown
+
     study = _study(arguments)
     if importlib.util.find_spec("snakemake") is None:
         raise InputError(
@@ -95,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return status
-    print(f"\n{study.table_as_markdown()}\nwrote {output / 'table.md'} and {output / 'table.csv'}")
+    print(f"\n{as_markdown(study.table())}\nwrote {output / 'table.md'} and {output / 'table.csv'}")
     return 0
 
 
@@ -103,7 +105,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     from nnunetv2_sa_unet.plans.configurations import resolve
     from nnunetv2_sa_unet.workflow.study import Study
 
-    variants, folds = _variants(arguments.variants), _folds(arguments.folds)
+    variants, folds = _variants(arguments.variants), fold_numbers(arguments.folds)
     preprocessed_root, results_root = (required_folder(f"nnUNet_{name}") for name in ("preprocessed", "results"))
     dataset = dataset_name(arguments.dataset)
     preprocessed, results = (Path(root, dataset).absolute() for root in (preprocessed_root, results_root))
@@ -124,7 +126,7 @@ def _study(arguments: argparse.Namespace) -> Study:
                 f"{needed}: no such folder: run nnUNetv2_preprocess -d {dataset} -plans_name {arguments.base} "
                 f"-c {arguments.configuration}"
             )
-    _check_folds(folds, preprocessed / "splits_final.json")
+    check_folds(folds, preprocessed / "splits_final.json")
     return Study(
         dataset=dataset,
         configuration=arguments.configuration,
@@ -150,7 +152,12 @@ def _variants(words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def _folds(words: Sequence[str]) -> list[int]:
+def fold_numbers(words: Sequence[str]) -> list[int]:
+    """Read the words of ``--folds``, numbers and ranges, in rising order.
+
+    Raises:
+        InputError: a word is neither.
+    """
     folds: set[int] = set()
     for word in words:
         first, dash, last = word.partition("-")
@@ -161,8 +168,12 @@ def _folds(words: Sequence[str]) -> list[int]:
     return sorted(folds)
 
 
-def _check_folds(folds: Sequence[int], splits_file: Path) -> None:
-    """Refuse folds for which nnU-Net would draw cases at random, which overlap with other folds'."""
+def check_folds(folds: Sequence[int], splits_file: Path) -> None:
+    """Refuse folds for which nnU-Net would draw cases at random, which overlap with other folds'.
+
+    Raises:
+        InputError: the split has no such fold.
+    """
     there_are = _NNUNETS_FOLDS
     if splits_file.is_file():
         there_are = len(load_json(splits_file, "remove it, and nnU-Net makes it anew"))

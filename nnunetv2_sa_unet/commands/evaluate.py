@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nnunetv2_sa_unet.wmh.scoring import ScoredCase
     from nnunetv2_sa_unet.wmh.summary import Statistics
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "make_writable", "print_remarks", "run"]
 
 #: nnU-Net keeps a ``summary.json`` of its own beside its predictions: ours has another name.
 SUMMARY_NAME = "metrics_summary.json"
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     pairs = matched_pairs(arguments.reference, arguments.prediction)
     output: Path = arguments.output or arguments.prediction / "evaluation"
-    _make_writable(output)
+    make_writable(output)
     cases = score_pairs(pairs, arguments.processes or default_processes(), progress=True)
     summary = {
         column: summarise({case.case: getattr(case.metrics, column) for case in cases}) for column in COLUMNS[1:]
@@ -65,15 +65,17 @@ def run(arguments: argparse.Namespace) -> int:
     write_metrics(output / "metrics.csv", cases)
     write_json(output / SUMMARY_NAME, _as_json(arguments, len(cases), summary, remarks))
     print("\n".join(_table(summary)))
-    for remark, names in remarks.items():
-        whom = f"all {len(cases)} cases" if len(names) == len(cases) > 1 else ", ".join(names)
-        print(f"note: {remark} ({whom})")
+    print_remarks(cases)
     print(f"wrote {output / 'metrics.csv'} and {output / SUMMARY_NAME}")
     return 0
 
 
-def _make_writable(folder: Path) -> None:
-    """Find out that nothing can be written before minutes are spent on scoring."""
+def make_writable(folder: Path) -> None:
+    """Find out that nothing can be written before minutes are spent on scoring.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
@@ -83,7 +85,15 @@ def _make_writable(folder: Path) -> None:
         raise InputError(f"{folder}: cannot be written to; choose a folder that can with -o")
 
 
+def print_remarks(cases: Sequence[ScoredCase], whose: str = "") -> None:
+    """Print how files were read where that is not plain, with the cases that it holds for."""
+    for remark, names in _cases_by_remark(cases).items():
+        whom = f"all {len(cases)} cases" if len(names) == len(cases) > 1 else ", ".join(names)
+        print(f"note: {whose}{remark} ({whom})")
+
+
 def _cases_by_remark(cases: Sequence[ScoredCase]) -> dict[str, list[str]]:
+    """The names of the cases with each remark."""
     names: dict[str, list[str]] = {}
     for case in cases:
         for remark in case.remarks:

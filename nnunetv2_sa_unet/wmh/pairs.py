@@ -14,7 +14,7 @@ import SimpleITK
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.wmh.volumes import geometry_differences, itk_reason
 
-__all__ = ["IMAGE_ENDINGS", "Pair", "images_in", "matched_pairs"]
+__all__ = ["IMAGE_ENDINGS", "Pair", "check_pairs", "images_in", "matched_pairs"]
 
 #: Endings of the 3D images that SimpleITK reads with a full header. The longer ones come first.
 IMAGE_ENDINGS = (".nii.gz", ".gipl.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl")
@@ -86,6 +86,25 @@ def matched_pairs(reference_folder: Path, prediction_folder: Path) -> list[Pair]
             + "\n".join(f"  {problem}" for problem in problems)
         )
     return pairs
+
+
+def check_pairs(pairs: Iterable[Pair], what: str) -> None:
+    """Find out that files are absent or lie on different grids before minutes are spent on them.
+
+    Args:
+        pairs: whose files are to be compared.
+        what: these are, for the error.
+
+    Raises:
+        InputError: one error with a line for every pair that :func:`matched_pairs` would not accept.
+    """
+    problems: list[str] = []
+    for pair in pairs:
+        files = (("reference", pair.reference), ("prediction", pair.prediction))
+        absent = [f"{pair.case}: no {role}: {path} does not exist" for role, path in files if not path.is_file()]
+        problems += absent or _header_problems(pair)
+    if problems:
+        raise InputError("\n".join([f"{what}: not all cases can be scored:", *(f"  {line}" for line in problems)]))
 
 
 def _names(paths: Iterable[Path]) -> str:

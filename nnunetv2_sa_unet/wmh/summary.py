@@ -14,6 +14,7 @@ __all__ = ["CONFIDENCE", "RESAMPLES", "SEED", "Statistics", "bootstrap_interval"
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SEED = 0
+_VALUES_AT_A_TIME = 100_000
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,14 @@ def bootstrap_interval(values: NDArray[np.float64]) -> tuple[float, float]:
         The 2.5th and the 97.5th percentile of the means of the resamples.
     """
     random = np.random.default_rng(SEED)
-    # One resample at a time: all at once would need gigabytes for a few thousand cases.
-    means = [values[random.integers(values.size, size=values.size)].mean() for _ in range(RESAMPLES)]
+    # Some resamples at a time: all at once would need gigabytes for a few thousand cases.
+    at_a_time = max(1, _VALUES_AT_A_TIME // values.size)
+    means = np.concatenate(
+        [
+            values[random.integers(values.size, size=(min(at_a_time, RESAMPLES - done), values.size))].mean(axis=1)
+            for done in range(0, RESAMPLES, at_a_time)
+        ]
+    )
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -13,7 +13,8 @@ from pathlib import Path
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
 from nnunetv2_sa_unet.programs import start_of
-from nnunetv2_sa_unet.wmh.ablation_table import write_csv, write_markdown
+from nnunetv2_sa_unet.wmh.crossvalidation import validation_pairs
+from nnunetv2_sa_unet.wmh.layout import as_markdown, write_csv, write_text
 from nnunetv2_sa_unet.workflow.slots import free_gpu, lock_folder, only_one
 from nnunetv2_sa_unet.workflow.study import Study
 
@@ -109,18 +110,10 @@ def evaluate(study: Study, variant: str) -> None:
 
     Links to the references and predictions lie in ``references`` and ``predictions`` of the variant's folder.
     """
-    splits = json.loads(study.splits_file.read_text(encoding="utf-8"))
-    dataset = json.loads(Path(study.preprocessed, "dataset.json").read_text(encoding="utf-8"))
-    references: list[Path] = []
-    predictions: list[Path] = []
-    for fold in study.folds:
-        for case in splits[fold]["val"]:
-            name = f"{case}{dataset['file_ending']}"
-            references.append(Path(study.preprocessed, "gt_segmentations", name))
-            predictions.append(study.fold_folder(variant, fold) / "validation" / name)
+    pairs = validation_pairs(Path(study.preprocessed), study.model_folder(variant), study.folds)
     output = Path(study.output, variant)
-    for name, targets in (("references", references), ("predictions", predictions)):
-        _link(output / name, targets)
+    _link(output / "references", [pair.reference for pair in pairs])
+    _link(output / "predictions", [pair.prediction for pair in pairs])
     _run_ours("evaluate", str(output / "references"), str(output / "predictions"), "-o", str(output))
 
 
@@ -128,7 +121,7 @@ def write_table(study: Study, markdown: Path, comma_separated: Path) -> None:
     """Write the table in both forms."""
     table = study.table()
     write_csv(comma_separated, table)
-    write_markdown(markdown, table, study.source)
+    write_text(markdown, as_markdown(table))
 
 
 def _link(folder: Path, targets: Sequence[Path]) -> None:

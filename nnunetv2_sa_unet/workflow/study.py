@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_sa_unet.wmh.ablation_table import Row, as_markdown, rows
+from nnunetv2_sa_unet.wmh.ablation_table import ablation_table
+from nnunetv2_sa_unet.wmh.layout import Table
 
 __all__ = ["METRICS_NAME", "SUMMARY_NAME", "Study"]
 
@@ -67,9 +68,13 @@ class Study:
         """The overrides that are files and not names of shipped ones."""
         return [override for override in self.overrides if Path(override).is_file()]
 
+    def model_folder(self, variant: str) -> Path:
+        """nnU-Net's folder of a model."""
+        return Path(self.results, f"{variant}__{self.plans}__{self.configuration}")
+
     def fold_folder(self, variant: str, fold: int) -> Path:
         """nnU-Net's folder of a fold of a model."""
-        return Path(self.results, f"{variant}__{self.plans}__{self.configuration}", f"fold_{fold}")
+        return self.model_folder(variant) / f"fold_{fold}"
 
     def is_finished(self, variant: str, fold: int) -> bool:
         """Tell whether nnU-Net has trained and validated a fold to the end."""
@@ -105,19 +110,11 @@ class Study:
             return True
         return flag.is_file() and summary.stat().st_mtime > flag.stat().st_mtime
 
-    def table(self) -> list[Row]:
-        """The rows of the table, once every variant is evaluated."""
-        return rows({variant: Path(self.output, variant, SUMMARY_NAME) for variant in self.variants})
-
-    @property
-    def source(self) -> str:
-        """Where the measured figures come from, in words."""
+    def table(self) -> Table:
+        """The table with the paper's figures beside the measured ones, once every variant is evaluated."""
         folds = ", ".join(map(str, self.folds))
-        return f"{self.dataset} (folds {folds}; {self.plans}, {self.configuration})"
-
-    def table_as_markdown(self) -> str:
-        """The table with the paper's figures beside the measured ones."""
-        return as_markdown(self.table(), self.source)
+        source = f"{self.dataset} (folds {folds}; {self.plans}, {self.configuration})"
+        return ablation_table({variant: Path(self.output, variant, SUMMARY_NAME) for variant in self.variants}, source)
 
 
 def _is_json(path: Path) -> bool:

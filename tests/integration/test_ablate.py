@@ -104,6 +104,24 @@ def test_a_finished_study_only_prints_its_table(nnunet, words, killed):
     assert {path: path.stat().st_mtime_ns for path in nnunet.results.rglob("*.pth")} == before
 
 
+def test_tables_of_the_trained_folds_have_the_studys_figures(nnunet, words, killed):
+    nnunet.run(*words)
+    nnunet.run("nnUNetv2_sa_unet", "tables", "-d", "901", "-p", PLANS, "--folds", "0-1", "-o", "tables", "-np", "1")
+
+    study = nnunet.results / "ablation" / f"{PLANS}__3d_fullres" / "table.csv"
+    figures = {}
+    for path in (study, nnunet.root / "tables" / "table2.csv"):
+        with path.open(newline="") as stream:
+            rows = {row["label"]: row for row in csv.DictReader(stream) if row["cases"]}
+        figures[path] = [
+            rows[label][f"{metric}_{kind}"]
+            for label in ("3D SA-UNet", "3D U-Net")
+            for metric in ("dice", "h95", "avd", "recall", "f1")
+            for kind in ("measured", "low", "high", "cases")
+        ]
+    assert figures[study] == figures[nnunet.root / "tables" / "table2.csv"]
+
+
 def jobs_of(printed):
     return [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("Job ") and ": " in line]
 

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.wmh.pairs import IMAGE_ENDINGS, matched_pairs
+from nnunetv2_sa_unet.wmh.pairs import IMAGE_ENDINGS, Pair, check_pairs, matched_pairs
 
 
 @pytest.fixture
@@ -135,3 +135,21 @@ def test_a_folder_without_images_is_named(folders: tuple[Path, Path]) -> None:
     write(folders[0] / "case.nii.gz")
     with pytest.raises(InputError, match=r"predictions: no image; expected files that end in \.nii\.gz"):
         matched_pairs(*folders)
+
+
+def test_pairs_that_were_put_together_elsewhere_are_checked_in_the_same_way(folders: tuple[Path, Path]) -> None:
+    pairs = [Pair(case, *(folder / f"{case}.nii.gz" for folder in folders)) for case in "abc"]
+    for pair in pairs:
+        write(pair.reference)
+        write(pair.prediction)
+    check_pairs(pairs, "three cases")
+
+    pairs[0].prediction.unlink()
+    write(pairs[1].prediction, image(spacing=(1.0, 1.0, 3.0)))
+    with pytest.raises(InputError) as error:
+        check_pairs(pairs, "three cases")
+    first, *problems = str(error.value).splitlines()
+    assert first == "three cases: not all cases can be scored:"
+    assert problems[0] == f"  a: no prediction: {pairs[0].prediction} does not exist"
+    assert problems[1].startswith("  b: prediction b.nii.gz is not on the reference's grid: spacing (1, 1, 3)")
+    assert len(problems) == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nnunetv2_sa_unet.wmh.summary import bootstrap_interval, summarise
+from nnunetv2_sa_unet.wmh.summary import RESAMPLES, SEED, bootstrap_interval, summarise
 
 
 def test_mean_and_sample_standard_deviation_leave_out_empty_values_and_name_them() -> None:
@@ -42,6 +42,13 @@ def test_the_interval_of_two_cases_runs_from_one_to_the_other() -> None:
 def test_the_interval_is_the_same_at_every_call() -> None:
     values = np.random.default_rng(3).random(20)
     assert bootstrap_interval(values) == bootstrap_interval(values)
+
+
+def test_resamples_that_are_drawn_together_are_those_drawn_one_by_one() -> None:
+    values = np.random.default_rng(2).random(37)
+    random = np.random.default_rng(SEED)
+    means = [values[random.integers(values.size, size=values.size)].mean() for _ in range(RESAMPLES)]
+    assert bootstrap_interval(values) == pytest.approx(np.quantile(means, [0.025, 0.975]), rel=1e-12)
 
 
 def test_the_interval_agrees_with_scipys_percentile_bootstrap() -> None:

@@ -1,0 +1,283 @@
+"""``nnUNetv2_sa_unet tables``: the paper's tables from trained models or from folders of predictions."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunetv2_sa_unet.commands.ablate import check_folds, fold_numbers
+from nnunetv2_sa_unet.commands.arguments import at_least
+from nnunetv2_sa_unet.commands.evaluate import make_writable, print_remarks
+from nnunetv2_sa_unet.commands.plan import dataset_name, required_folder
+from nnunetv2_sa_unet.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunetv2_sa_unet.wmh.layout import Table
+    from nnunetv2_sa_unet.wmh.pairs import Pair
+    from nnunetv2_sa_unet.wmh.tables import Model
+
+__all__ = ["add_parser", "run"]
+
+_BASELINE = "nnUNetTrainerSAUNet"
+_FEWEST_CASES = 2
+_OF_CROSS_VALIDATION = {"configuration": "-c", "plans": "-p", "folds": "--folds", "variants": "--variants"}
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What is to be scored.
+
+    Attributes:
+        models: the pairs by the model's name; the same cases for each.
+        source: the cases, in words.
+        output: where to write unless the user says.
+        observers: the folder of second readings, if there is one.
+    """
+
+    models: Mapping[str, Sequence[Pair]]
+    source: str
+    output: Path
+    observers: Path | None
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Describe the command's words."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "tables",
+        help="the paper's tables of your models, with statistics, as Markdown, CSV, LaTeX and a figure",
+        description="Score models with the metrics of the WMH challenge and write the paper's tables 1 (ablations), 2 "
+        "(rivals) and 3 (scanners) with what the paper and the leaderboard report beside them, paired differences to "
+        "one of the models, what human observers reach where there are second readings, and a figure. Models are those "
+        "that nnU-Net has cross-validated, or folders of predictions with --predictions.",
+    )
+    parser.add_argument("-d", dest="dataset", metavar="ID", help="number or name of the data set")
+    trained = parser.add_argument_group("models that nnU-Net has cross-validated")
+    trained.add_argument("-c", dest="configuration", metavar="NAME", help="(3d_fullres)")
+    trained.add_argument("-p", dest="plans", metavar="PLANS", help="plans that were trained (nnUNetPlans)")
+    trained.add_argument("--folds", nargs="+", metavar="N", help="numbers or ranges (0-4)")
+    trained.add_argument("--variants", nargs="+", metavar="NAME", help="trainers (all: every trained model of PLANS)")
+    predicted = parser.add_argument_group("folders of predictions, for instance of a test set")
+    predicted.add_argument(
+        "--predictions",
+        nargs="+",
+        metavar="[NAME=]FOLDER",
+        help="one folder a model, named after the folder; a trainer's name sets the paper's figures beside it",
+    )
+    predicted.add_argument(
+        "--references", type=Path, metavar="FOLDER", help="their references (nnUNet_raw/DATASET/labelsTs)"
+    )
+    parser.add_argument(
+        "--baseline", metavar="NAME", help=f"model that the others are compared with ({_BASELINE}, or else the first)"
+    )
+    parser.add_argument(
+        "--observers",
+        type=Path,
+        metavar="FOLDER",
+        help="second readings of the same cases, a folder of labels for each observer (after a cross-validation: "
+        "nnUNet_raw/DATASET/observersTr, if there is one)",
+    )
+    parser.add_argument(
+        "-o",
+        dest="output",
+        type=Path,
+        metavar="DIR",
+        help="where to write (nnUNet_results/DATASET/tables/PLANS__CONFIGURATION; with --predictions: ./tables)",
+    )
+    parser.add_argument(
+        "-np", dest="processes", type=at_least(1), metavar="N", help="number of processes (one a core, at most 8)"
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check all files, score all cases of all models, write everything and print the tables."""
+    from nnunetv2_sa_unet.wmh.layout import as_markdown
+    from nnunetv2_sa_unet.wmh.observers import observer_pairs
+    from nnunetv2_sa_unet.wmh.pairs import check_pairs
+    from nnunetv2_sa_unet.wmh.processes import default_processes
+    from nnunetv2_sa_unet.wmh.scanner_figure import draw_scanners
+    from nnunetv2_sa_unet.wmh.tables import ablations, differences, make_models, observers, rivals, scanners
+
+    given = _predicted(arguments) if arguments.predictions else _cross_validated(arguments)
+    _check_number(given)
+    baseline_name = _baseline(arguments.baseline, list(given.models))
+    readings: dict[str, list[Pair]] = {}
+    if given.observers:
+        references = {pair.case: pair.reference for pair in next(iter(given.models.values()))}
+        readings = observer_pairs(given.observers, references)
+        check_pairs([pair for pairs in readings.values() for pair in pairs], f"second readings in {given.observers}")
+    output = arguments.output or given.output
+    make_writable(output)
+
+    scores = _score({**given.models, **readings}, arguments.processes or default_processes())
+    models = make_models({name: scores[name] for name in given.models})
+    baseline = next(model for model in models if model.name == baseline_name)
+    made = [ablations(models, given.source), rivals(models, given.source), scanners(models, given.source)]
+    made.append(differences(models, baseline) if len(models) > 1 else None)
+    made.append(observers({name: scores[name] for name in readings}, models) if readings else None)
+    tables = [table for table in made if table]
+
+    parts = [f"## {table.title} ({table.name}.csv)\n{as_markdown(table)}" for table in tables]
+    _write(output, tables, parts)
+    _write_cases(output / "cases.csv", scores, models)
+    draw_scanners(output / "scanners.png", models)
+    print("\n".join(parts))
+    names = ", ".join(f"{table.name}.csv" for table in tables)
+    print(f"wrote tables.md, tables.tex, {names}, cases.csv and scanners.png in {output}")
+    return 0
+
+
+def _cross_validated(arguments: argparse.Namespace) -> _Input:
+    from nnunetv2_sa_unet.wmh.crossvalidation import validation_pairs
+    from nnunetv2_sa_unet.wmh.pairs import check_pairs
+
+    if arguments.dataset is None:
+        raise InputError("-d: not given: name the data set, or folders with --predictions and --references")
+    if arguments.references:
+        raise InputError("--references: belongs to --predictions: a cross-validation has its references already")
+    configuration, plans = arguments.configuration or "3d_fullres", arguments.plans or "nnUNetPlans"
+    preprocessed_root, results_root = (required_folder(f"nnUNet_{name}") for name in ("preprocessed", "results"))
+    dataset = dataset_name(arguments.dataset)
+    preprocessed, results = Path(preprocessed_root, dataset), Path(results_root, dataset)
+    folds = fold_numbers(arguments.folds or ["0-4"])
+    check_folds(folds, preprocessed / "splits_final.json")
+    ending = f"__{plans}__{configuration}"
+    trainers = _trainers(results, ending, arguments.variants or ["all"])
+    not_validated = [
+        f"{trainer} fold {fold}"
+        for trainer in trainers
+        for fold in folds
+        if not (results / f"{trainer}{ending}" / f"fold_{fold}" / "validation").is_dir()
+    ]
+    if not_validated:
+        raise InputError(
+            f"{results}: {', '.join(not_validated)} ({plans}, {configuration}): not validated: train to the end, or "
+            "name other folds with --folds or other models with --variants"
+        )
+    models = {trainer: validation_pairs(preprocessed, results / f"{trainer}{ending}", folds) for trainer in trainers}
+    check_pairs([pair for pairs in models.values() for pair in pairs], f"validation of {', '.join(models)}")
+    numbers = ", ".join(map(str, folds))
+    source = f"the validation cases of the cross-validation on {dataset} (folds {numbers}; {plans}, {configuration})"
+    output = results / "tables" / f"{plans}__{configuration}"
+    return _Input(models, source, output, arguments.observers or _second_readings(dataset))
+
+
+def _second_readings(dataset: str) -> Path | None:
+    """The folder beside the labels of the training cases; nnU-Net's raw data may be on another machine."""
+    raw = os.environ.get("nnUNet_raw")
+    folder = Path(raw or "", dataset, "observersTr")
+    return folder if raw and folder.is_dir() else None
+
+
+def _trainers(results: Path, ending: str, words: Sequence[str]) -> list[str]:
+    """The trainers of the models whose folder has this ending."""
+    folders = [path.name for path in sorted(results.glob("*__*__*")) if path.is_dir()]
+    found = [name.removesuffix(ending) for name in folders if name.endswith(ending)]
+    if list(words) == ["all"]:
+        if not found:
+            others = f"found {', '.join(folders)}" if folders else "found no model at all"
+            raise InputError(f"{results}: no model TRAINER{ending}: {others}: name its plans with -p, configuration -c")
+        return found
+    absent = [word for word in words if word not in found]
+    if absent:
+        raise InputError(
+            f"--variants: no model {', '.join(f'{name}{ending}' for name in absent)} in {results}: expected all, or "
+            f"of: {', '.join(found) or 'none'}"
+        )
+    return list(dict.fromkeys(words))
+
+
+def _predicted(arguments: argparse.Namespace) -> _Input:
+    from nnunetv2_sa_unet.wmh.pairs import matched_pairs
+
+    unused = [option for name, option in _OF_CROSS_VALIDATION.items() if getattr(arguments, name) is not None]
+    if unused:
+        raise InputError(f"{', '.join(unused)}: for cross-validated models only: leave out, or leave out --predictions")
+    references = arguments.references
+    if references is None:
+        if arguments.dataset is None:
+            raise InputError("--references: not given: name their folder, or the data set with -d")
+        references = Path(required_folder("nnUNet_raw"), dataset_name(arguments.dataset), "labelsTs")
+    models: dict[str, Sequence[Pair]] = {}
+    for word in arguments.predictions:
+        name, folder = _named_folder(word)
+        if name in models:
+            raise InputError(f"--predictions {word}: a second model {name}: give one of them a name with NAME=FOLDER")
+        models[name] = matched_pairs(references, folder)
+    # The captions of a publication are no place for the paths of a machine.
+    source = f"the cases of {'/'.join(references.resolve().parts[-2:])}"
+    return _Input(models, source, Path("tables"), arguments.observers)
+
+
+def _named_folder(word: str) -> tuple[str, Path]:
+    name, equals, folder = word.partition("=")
+    # A folder's own name may hold the sign.
+    if not equals or Path(word).is_dir():
+        return Path(word).resolve().name, Path(word)
+    if not name:
+        raise InputError(f"--predictions {word}: no name before the =; expected NAME=FOLDER")
+    return name, Path(folder)
+
+
+def _check_number(given: _Input) -> None:
+    cases = len(next(iter(given.models.values())))
+    if cases < _FEWEST_CASES:
+        raise InputError(
+            f"found {cases} in all ({given.source}), expected at least {_FEWEST_CASES}: nnUNetv2_sa_unet evaluate "
+            "scores single cases"
+        )
+
+
+def _baseline(word: str | None, names: Sequence[str]) -> str:
+    if word is None:
+        return next((name for name in names if name.partition("__")[0] == _BASELINE), names[0])
+    if word not in names:
+        raise InputError(f"--baseline: no model {word}: expected one of: {', '.join(names)}")
+    return word
+
+
+def _score(pairs: Mapping[str, Sequence[Pair]], processes: int) -> dict[str, dict[str, Any]]:
+    """Score all models in one go, so that processes start once; metrics by the model's name and case."""
+    from nnunetv2_sa_unet.wmh.scoring import score_pairs
+
+    scored = iter(score_pairs([pair for some in pairs.values() for pair in some], processes, progress=True))
+    scores = {}
+    for name, some in pairs.items():
+        cases = [next(scored) for _ in some]
+        print_remarks(cases, f"{name}: ")
+        scores[name] = {case.case: case.metrics for case in cases}
+    return scores
+
+
+def _write(output: Path, tables: Sequence[Table], markdown: Sequence[str]) -> None:
+    """Write the tables, and remove those of an earlier run that this one does not make."""
+    from nnunetv2_sa_unet.wmh.layout import as_latex, write_csv, write_text
+
+    for name in ("table1", "table2", "table3", "differences", "observers"):
+        (output / f"{name}.csv").unlink(missing_ok=True)
+    for table in tables:
+        write_csv(output / f"{table.name}.csv", table)
+    needs = "% Needs \\usepackage{booktabs} and \\usepackage{adjustbox}.\n"
+    write_text(output / "tables.tex", needs + "\n".join(map(as_latex, tables)))
+    figure = "## Every case (cases.csv)\n![by scanner](scanners.png)\n"
+    write_text(output / "tables.md", "\n".join([*markdown, figure]))
+
+
+def _write_cases(path: Path, scores: Mapping[str, Mapping[str, Any]], models: Sequence[Model]) -> None:
+    import csv
+    from dataclasses import astuple
+
+    from nnunetv2_sa_unet.files import complete_or_absent
+    from nnunetv2_sa_unet.wmh.scoring import COLUMNS
+    from nnunetv2_sa_unet.wmh.tables import cases_by_scanner
+
+    scanner = {case: site for site, cases in cases_by_scanner(list(models[0].cases)).items() for case in cases}
+    with complete_or_absent(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["model", "scanner", *COLUMNS])
+        for name, cases in scores.items():
+            writer.writerows((name, scanner[case], case, *astuple(metrics)) for case, metrics in cases.items())
