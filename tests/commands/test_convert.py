@@ -86,17 +86,6 @@ def test_the_challenges_folder_becomes_a_data_set(
     assert sorted(case for split in splits for case in split["val"]) == [row["case"] for row in rows[:6]]
 
 
-def test_nnunet_finds_image_and_label_of_every_case_aligned(
-    challenge_tree: Any, raw: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
-
-    assert convert(challenge_tree.root, "--channels", "FLAIR,T1") == 0
-    capsys.readouterr()
-    verify_dataset_integrity(str(raw / "Dataset500_WMHChallenge"), num_processes=1)
-    assert "arning" not in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("other", "labels", "found"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 TRAINERS = ("nnUNetTrainerSAUNet", "nnUNetTrainerSAUNet_noSAM")
 PLANS = "nnUNetSAUNetMiniaturePlans"
@@ -50,9 +51,16 @@ def challenge(nnunet: Any, pristine_challenge_tree: Path, tmp_path_factory: pyte
     assert "arning" not in run(*preprocess, "--verify_dataset_integrity")
     (root / "miniature.json").write_text(json.dumps(MINIATURE))
     run("nnUNetv2_sa_unet", "plan", "-d", "902", "--override", "miniature.json")
-    for trainer in TRAINERS:
-        for fold in ("0", "1"):
-            run("nnUNetv2_train", "902", "3d_fullres", fold, "-tr", trainer, "-p", PLANS, "-device", "cpu")
+    # In this process, which saves the seconds that a new one needs to start.
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (environment | {"nnUNet_n_proc_DA": "0"}).items():
+            patch.setenv(name, value)
+        patch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.default_num_processes", 1)
+        from nnunetv2.run.run_training import run_training
+
+        for trainer in TRAINERS:
+            for fold in (0, 1):
+                run_training("902", "3d_fullres", fold, trainer, PLANS, device=torch.device("cpu"))
     return dataclasses.replace(nnunet, root=root, environment=environment)
 
 
