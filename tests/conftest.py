@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK
+from scipy import ndimage
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +24,91 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"SA_UNET_SHARED={folder} is not a folder")
     return path
+
+
+@dataclass(frozen=True)
+class ChallengeTree:
+    """A miniature of the WMH challenge's folder: the true names, small volumes."""
+
+    root: Path
+
+    def case(self, number: int) -> Path:
+        """The folder of the case with this id."""
+        (found,) = (path for part in ("training", "test") for path in (self.root / part).rglob(str(number)))
+        return found
+
+
+#: Folder, ids, matrix (x, y, z) and voxel (mm); the matrices are as different as the challenge's.
+_PLACES = (
+    ("training/Utrecht", (0, 2), (40, 40, 12), (0.96, 0.96, 3.0)),
+    ("training/Singapore", (50, 52), (36, 44, 12), (1.0, 1.0, 3.0)),
+    ("training/Amsterdam/GE3T", (100, 101), (32, 44, 14), (1.2, 0.98, 3.0)),
+    ("test/Utrecht", (1,), (40, 40, 12), (0.96, 0.96, 3.0)),
+    ("test/Singapore", (51,), (36, 44, 12), (1.0, 1.0, 3.0)),
+    ("test/Amsterdam/GE3T", (103,), (33, 44, 14), (1.2, 0.98, 3.0)),
+    ("test/Amsterdam/Philips_VU .PETMR_01.", (160,), (48, 40, 14), (0.56, 1.04, 3.0)),
+    ("test/Amsterdam/GE1T5", (150,), (32, 44, 16), (1.3, 1.21, 3.0)),
+)
+_TRANSPOSED = (51, 52)
+
+
+def write_challenge_case(folder: Path, number: int, matrix: tuple[int, int, int], voxel: Sequence[float]) -> Path:
+    """A noisy head with bright lesions of label 1 and one of label 2, with headers as different as the challenge's.
+
+    Returns:
+        What a second observer would have drawn, in the same folder.
+    """
+    random = np.random.default_rng(number)
+    size = np.array(matrix[::-1])
+    grid = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), -1)
+    head = (((grid - size / 2) / (size * 0.45)) ** 2).sum(-1) < 1
+    flair = random.normal(20, 5, size) + head * random.normal(100, 8, size)
+    label = np.zeros(size, np.float32)
+    for value in (2, 1, 1, 1):
+        centre = random.uniform(size * 0.35, size * 0.65)
+        blob = (((grid - centre) / (1.6, 3.5, 3.5)) ** 2).sum(-1) < 1
+        label[blob] = value
+        flair[blob] += 70
+    # A head that was tilted in the scanner, and headers that passed through different software.
+    directions = {name: _rotation(0.1 + turn) for name, turn in (("FLAIR", 0), ("T1", 1e-5), ("wmh", 2e-5))}
+    volumes = {"orig/FLAIR": flair, "orig/T1": 140 - flair, "pre/FLAIR": flair * 1.1, "pre/T1": 150 - flair}
+    second = ndimage.binary_dilation(label == 1, iterations=1 + number % 2)
+    for name, values in {**volumes, "wmh": label, "result": second}.items():
+        image = SimpleITK.GetImageFromArray(values.astype(np.float32))
+        image.SetSpacing(voxel)
+        image.SetOrigin((-12.3, 45.6, -7.8))
+        image.SetDirection(directions.get(name.rpartition("/")[2], directions["wmh"]).ravel().tolist())
+        path = folder / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        SimpleITK.WriteImage(image, str(path))
+    return folder / "result.nii.gz"
+
+
+def _rotation(angle: float) -> np.ndarray:
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+
+
+@pytest.fixture(scope="session")
+def pristine_challenge_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature tree; nobody may change it."""
+    root = tmp_path_factory.mktemp("challenge") / "WMH"
+    for place, numbers, matrix, voxel in _PLACES:
+        for number in numbers:
+            x, y, z = matrix
+            folder = root / place / str(number)
+            reading = write_challenge_case(folder, number, (y, x, z) if number in _TRANSPOSED else matrix, voxel)
+            for observer in ("o3", "o4") if place.startswith("training") else ():
+                target = root / "additional_annotations" / f"observer_{observer}" / place / str(number)
+                target.mkdir(parents=True)
+                # The second observer draws larger lesions than the reference, the third draws it as it is.
+                shutil.copy(reading if observer == "o3" else folder / "wmh.nii.gz", target / "result.nii.gz")
+            reading.unlink()
+    return root
+
+
+@pytest.fixture
+def challenge_tree(pristine_challenge_tree: Path, tmp_path: Path) -> ChallengeTree:
+    """A miniature of the WMH challenge's folder that a test may change."""
+    shutil.copytree(pristine_challenge_tree, tmp_path / "WMH")
+    return ChallengeTree(tmp_path / "WMH")

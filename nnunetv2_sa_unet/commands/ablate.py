@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_sa_unet.commands.evaluate import positive
+from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.commands.plan import dataset_name, load_json, load_override, plans_name, required_folder
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="where to train (cuda)")
     parser.add_argument(
-        "--jobs", type=positive, metavar="N", help="jobs at a time (one a GPU; one without a GPU; the profile's)"
+        "--jobs", type=at_least(1), metavar="N", help="jobs at a time (one a GPU; one without a GPU; the profile's)"
     )
     parser.add_argument(
         "--profile", metavar="NAME", help="profile of Snakemake, for SLURM and other engines: it assigns the GPUs"

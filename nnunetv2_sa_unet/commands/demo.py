@@ -7,10 +7,8 @@ import csv
 import io
 import os
 import shlex
-import shutil
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.programs import start_of
 
 __all__ = ["Step", "add_parser", "environment", "run", "steps"]
 
@@ -52,14 +52,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="new folder (./demo)")
     parser.add_argument(
         "--cases",
-        type=_at_least(FEWEST_CASES),
+        type=at_least(FEWEST_CASES),
         default=10,
         metavar="N",
         help=f"training cases, at least {FEWEST_CASES} (10); four more are made to test on",
     )
     parser.add_argument(
         "--seed",
-        type=_at_least(0),
+        type=at_least(0),
         default=0,
         metavar="S",
         help="of the synthetic data: same seed, same data (0)",
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             "another with --out"
         )
     for step in steps(out):
-        _executable(step.words[0])
+        start_of(step.words[0])
 
     start = time.monotonic()
     _make_dataset(out / "nnUNet_raw" / DATASET, arguments.cases, arguments.seed)
@@ -148,26 +148,11 @@ def _make_dataset(folder: Path, training: int, seed: int) -> None:
     write_dataset_json(folder, training)
 
 
-def _executable(name: str) -> list[str]:
-    """The start of the command line that runs ``name``.
-
-    Raises:
-        InputError: there is no such program.
-    """
-    if name == "nnUNetv2_sa_unet":
-        return [sys.executable, "-m", "nnunetv2_sa_unet.commands.main"]
-    # The environment of this Python may not be activated: its own programs come first.
-    path = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
-    if path is None:
-        raise InputError(f"{name}: not found beside {sys.executable} nor in PATH; install nnunetv2 there")
-    return [path]
-
-
 def _run_step(step: Step, variables: Mapping[str, str]) -> int:
     """Run a step, show its output and keep it; returns its exit status."""
     step.log.parent.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        [*_executable(step.words[0]), *step.words[1:]],
+        [*start_of(step.words[0]), *step.words[1:]],
         env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -216,13 +201,3 @@ def _draw(out: Path) -> None:
         for row in rows
     ]
     draw_panels(out / "demo.png", panels, "Synthetic FLAIR, cases not seen in training")
-
-
-def _at_least(least: int) -> Any:
-    def whole_number(word: str) -> int:
-        number = int(word)
-        if number < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {word}")
-        return number
-
-    return whole_number

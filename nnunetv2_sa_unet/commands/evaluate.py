@@ -9,20 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet import __version__
+from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.errors import InputError
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.wmh.scoring import ScoredCase
     from nnunetv2_sa_unet.wmh.summary import Statistics
 
-__all__ = [
-    "add_parser",
-    "default_processes",
-    "make_writable",
-    "positive",
-    "print_remarks",
-    "run",
-]
+__all__ = ["add_parser", "make_writable", "print_remarks", "run"]
 
 #: nnU-Net keeps a ``summary.json`` of its own beside its predictions: ours has another name.
 SUMMARY_NAME = "metrics_summary.json"
@@ -45,7 +39,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "-np",
         dest="processes",
-        type=positive,
+        type=at_least(1),
         metavar="N",
         help="number of processes (one a core, at most 8)",
     )
@@ -56,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check all files, score all cases, write both files and print the summary."""
     from nnunetv2_sa_unet.files import write_json
     from nnunetv2_sa_unet.wmh.pairs import matched_pairs
+    from nnunetv2_sa_unet.wmh.processes import default_processes
     from nnunetv2_sa_unet.wmh.scoring import COLUMNS, score_pairs, write_metrics
     from nnunetv2_sa_unet.wmh.summary import summarise
 
@@ -73,21 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
     print_remarks(cases)
     print(f"wrote {output / 'metrics.csv'} and {output / SUMMARY_NAME}")
     return 0
-
-
-def positive(word: str) -> int:
-    """Read a number of at least 1 from the command line."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {word}")
-    return number
-
-
-def default_processes() -> int:
-    """How many processes score cases if nobody says."""
-    # On a cluster a job may use fewer cores than the machine has; only Linux can tell.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8)
 
 
 def make_writable(folder: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.ablate import check_folds, fold_numbers
-from nnunetv2_sa_unet.commands.evaluate import default_processes, make_writable, positive, print_remarks
+from nnunetv2_sa_unet.commands.arguments import at_least
+from nnunetv2_sa_unet.commands.evaluate import make_writable, print_remarks
 from nnunetv2_sa_unet.commands.plan import dataset_name, required_folder
 from nnunetv2_sa_unet.errors import InputError
 
@@ -87,7 +88,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="where to write (nnUNet_results/DATASET/tables/PLANS__CONFIGURATION; with --predictions: ./tables)",
     )
     parser.add_argument(
-        "-np", dest="processes", type=positive, metavar="N", help="number of processes (one a core, at most 8)"
+        "-np", dest="processes", type=at_least(1), metavar="N", help="number of processes (one a core, at most 8)"
     )
     return parser
 
@@ -97,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.wmh.layout import as_markdown
     from nnunetv2_sa_unet.wmh.observers import observer_pairs
     from nnunetv2_sa_unet.wmh.pairs import check_pairs
+    from nnunetv2_sa_unet.wmh.processes import default_processes
     from nnunetv2_sa_unet.wmh.scanner_figure import draw_scanners
     from nnunetv2_sa_unet.wmh.tables import ablations, differences, make_models, observers, rivals, scanners
 

@@ -8,21 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.wmh.volumes import geometry_differences, itk_reason
 
-__all__ = ["IMAGE_ENDINGS", "Pair", "check_pairs", "images_in", "itk_reason", "matched_pairs"]
+__all__ = ["IMAGE_ENDINGS", "Pair", "check_pairs", "images_in", "matched_pairs"]
 
 #: Endings of the 3D images that SimpleITK reads with a full header. The longer ones come first.
 IMAGE_ENDINGS = (".nii.gz", ".gipl.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl")
-
-#: How far two headers may differ: spacing and origin in mm, direction in cosines. The images and labels of
-#: the WMH challenge differ by 2e-5 in direction.
-HEADER_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -112,12 +107,6 @@ def check_pairs(pairs: Iterable[Pair], what: str) -> None:
         raise InputError("\n".join([f"{what}: not all cases can be scored:", *(f"  {line}" for line in problems)]))
 
 
-def itk_reason(error: RuntimeError) -> str:
-    """The reason in an error of SimpleITK, without the lines about its source code."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown reason"
-
-
 def _names(paths: Iterable[Path]) -> str:
     return " and ".join(path.name for path in paths)
 
@@ -140,29 +129,10 @@ def _header_problems(pair: Pair) -> list[str]:
         headers.append(reader)
     if problems:
         return problems
-    differences = _differences(*headers)
+    differences = geometry_differences(*headers)
     if not differences:
         return []
     return [
         f"{pair.case}: prediction {pair.prediction.name} is not on the reference's grid: "
         f"{'; '.join(differences)}; resample it, or copy the reference's header if only the header is wrong"
     ]
-
-
-def _differences(reference: Any, prediction: Any) -> list[str]:
-    """Where two headers differ, in words, one entry a field."""
-    differences = []
-    if reference.GetSize() != prediction.GetSize():
-        differences.append(f"size {_listed(prediction.GetSize())}, expected {_listed(reference.GetSize())}")
-    for field, expected, found in (
-        ("spacing", reference.GetSpacing(), prediction.GetSpacing()),
-        ("origin", reference.GetOrigin(), prediction.GetOrigin()),
-        ("direction", reference.GetDirection(), prediction.GetDirection()),
-    ):
-        if not np.allclose(expected, found, rtol=0, atol=HEADER_TOLERANCE):
-            differences.append(f"{field} {_listed(found)}, expected {_listed(expected)}")
-    return differences
-
-
-def _listed(values: Iterable[float]) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in values) + ")"

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,9 @@ from tqdm import tqdm
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import complete_or_absent
 from nnunetv2_sa_unet.wmh.metrics import CaseMetrics, score
-from nnunetv2_sa_unet.wmh.pairs import Pair, itk_reason
+from nnunetv2_sa_unet.wmh.pairs import Pair
+from nnunetv2_sa_unet.wmh.processes import mapping
+from nnunetv2_sa_unet.wmh.volumes import read_volume
 
 __all__ = ["COLUMNS", "ScoredCase", "score_pair", "score_pairs", "voxel_axes", "write_metrics"]
 
@@ -70,7 +69,7 @@ def score_pairs(pairs: Sequence[Pair], processes: int, progress: bool = False) -
     Raises:
         InputError: one line for every case that cannot be scored, after all cases were tried.
     """
-    with _mapping(min(processes, len(pairs))) as apply:
+    with mapping(min(processes, len(pairs))) as apply:
         results = list(tqdm(apply(_score_or_problem, pairs), total=len(pairs), unit="case", disable=not progress))
     problems = [str(result) for result in results if isinstance(result, InputError)]
     if problems:
@@ -95,23 +94,11 @@ def _score_or_problem(pair: Pair) -> ScoredCase | InputError:
         return error
 
 
-@contextmanager
-def _mapping(processes: int) -> Iterator[Any]:
-    """A ``map`` that runs in this process, or in a pool of several."""
-    if processes <= 1:
-        yield map
-        return
-    # A fork would copy the locks of SimpleITK's threads, and macOS and Windows cannot fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield pool.map
-
-
 def _read(pair: Pair, path: Path) -> Any:
     try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{pair.case}: {path} cannot be read: {itk_reason(error)}") from error
+        image = read_volume(path)
+    except InputError as error:
+        raise InputError(f"{pair.case}: {error}") from error
     if "complex" in image.GetPixelIDTypeAsString():
         raise InputError(f"{pair.case}: {path} holds complex numbers; expected integers or floats")
     return image

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
-import sysconfig
 import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,6 +12,7 @@ from pathlib import Path
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
+from nnunetv2_sa_unet.programs import start_of
 from nnunetv2_sa_unet.wmh.crossvalidation import validation_pairs
 from nnunetv2_sa_unet.wmh.layout import as_markdown, write_csv, write_text
 from nnunetv2_sa_unet.workflow.slots import free_gpu, lock_folder, only_one
@@ -80,7 +78,7 @@ def train(study: Study, variant: str, fold: int) -> None:
         with log.open("a", encoding="utf-8") as stream:
             print(*command, file=stream, flush=True)
             status = subprocess.run(
-                [_program(command[0]), *command[1:]], env=environment, stdout=stream, stderr=subprocess.STDOUT
+                [*start_of(command[0]), *command[1:]], env=environment, stdout=stream, stderr=subprocess.STDOUT
             ).returncode
     if status or not study.is_finished(variant, fold):
         last = [line[:200] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]]
@@ -138,13 +136,4 @@ def _link(folder: Path, targets: Sequence[Path]) -> None:
 
 
 def _run_ours(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "nnunetv2_sa_unet.commands.main", *words], check=True)
-
-
-def _program(name: str) -> str:
-    """The path of a command that is installed beside this Python, whether or not its environment is activated."""
-    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-    program = shutil.which(name, path=path)
-    if program is None:
-        raise InputError(f"{name}: not found in {path}: install nnunetv2 into this environment")
-    return program
+    subprocess.run([*start_of("nnUNetv2_sa_unet"), *words], check=True)

@@ -59,7 +59,7 @@ def test_all_cases_that_cannot_be_scored_are_named(tmp_path: Path, processes: in
     first, *problems = str(error.value).splitlines()
     assert first == "some cases cannot be scored:"
     assert len(problems) == 2
-    assert problems[0].startswith(f"  case0: {pairs[0].prediction} cannot be read: ")
+    assert problems[0].startswith(f"  case0: {pairs[0].prediction}: cannot be read: ")
     assert problems[1].startswith(f"  case2: {pairs[2].reference}: reference values 255 and no label 1")
 
 
