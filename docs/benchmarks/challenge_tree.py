@@ -1,6 +1,6 @@
 """Write a folder with the names and matrix sizes of the WMH challenge's 170 cases, filled with generated volumes.
 
-    python challenge_tree.py FOLDER
+python challenge_tree.py FOLDER
 """
 
 from __future__ import annotations

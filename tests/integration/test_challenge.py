@@ -13,14 +13,20 @@ import pytest
 TRAINERS = ("nnUNetTrainerSAUNet", "nnUNetTrainerSAUNet_noSAM")
 PLANS = "nnUNetSAUNetMiniaturePlans"
 TRAINING = {
-    **{"num_epochs": 1, "num_iterations_per_epoch": 2, "num_val_iterations_per_epoch": 1},
-    **{"initial_lr": 0.002, "optimizer": "AdamW", "augmentation": "none"},
+    "num_epochs": 1,
+    "num_iterations_per_epoch": 2,
+    "num_val_iterations_per_epoch": 1,
+    "initial_lr": 0.002,
+    "optimizer": "AdamW",
+    "augmentation": "none",
 }
 MINIATURE = {
     "description": "for tests",
     "configurations": {
         "3d_fullres": {
-            **{"patch_size": [8, 32, 32], "batch_size": 2, "features_per_stage": [8, 8, 16, 16]},
+            "patch_size": [8, 32, 32],
+            "batch_size": 2,
+            "features_per_stage": [8, 8, 16, 16],
             "training": TRAINING,
         }
     },
