@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim
 from torch import nn
-from torch.nn import functional
+
+from nnunetv2_sa_unet.networks.exact import convolve
 
 __all__ = ["ASPP", "DilatedConv2d", "DilatedConv3d"]
 
@@ -22,29 +23,25 @@ class _WithoutIdleTaps:
     state dicts do not depend on the size of the map.
     """
 
-    convolve: Callable[..., torch.Tensor]
     weight: torch.Tensor
     bias: torch.Tensor | None
+    padding: Any
     dilation: tuple[int, ...]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight, padding = self.weight, list(self.dilation)
+        weight, padding = self.weight, list(self.padding)
         for axis, (extent, dilation) in enumerate(zip(x.shape[2:], self.dilation, strict=True)):
-            if dilation >= extent:
+            if dilation >= extent and weight.shape[axis + 2] == 3:
                 weight, padding[axis] = weight.narrow(axis + 2, 1, 1), 0
-        return self.convolve(x, weight, self.bias, padding=padding, dilation=self.dilation)
+        return convolve(x, weight, self.bias, padding, self.dilation)
 
 
 class DilatedConv2d(_WithoutIdleTaps, nn.Conv2d):
-    """A dilated 3×3 convolution with 'same' padding; see :class:`_WithoutIdleTaps`."""
-
-    convolve = staticmethod(functional.conv2d)
+    """A convolution of 1×1, or a dilated one of 3×3, with 'same' padding; see :class:`_WithoutIdleTaps`."""
 
 
 class DilatedConv3d(_WithoutIdleTaps, nn.Conv3d):
-    """A dilated 3×3×3 convolution with 'same' padding; see :class:`_WithoutIdleTaps`."""
-
-    convolve = staticmethod(functional.conv3d)
+    """A convolution of 1×1×1, or a dilated one of 3×3×3, with 'same' padding; see :class:`_WithoutIdleTaps`."""
 
 
 class ASPP(nn.Module):
@@ -62,6 +59,10 @@ class ASPP(nn.Module):
     A rate as large as the map or larger reads only padding with its outer taps, which are left out: choose the depth
     of the network by the rates (``plans.topology``).
 
+    The pooling branch has one value per channel, so its share in the projection is the same at every voxel:
+    with the weights of the projection split, W [pooled, rest] = W_pooled pooled + W_rest rest. It is added
+    afterwards, and no map is made of it.
+
     Args:
         conv_op: ``nn.Conv2d`` or ``nn.Conv3d``.
         channels: number of channels C of input, output and each branch.
@@ -74,6 +75,8 @@ class ASPP(nn.Module):
     Shape:
         (N, C, *spatial) → the same.
     """
+
+    conv_classes: ClassVar[dict[int, type[nn.Module]]] = {2: DilatedConv2d, 3: DilatedConv3d}
 
     def __init__(
         self,
@@ -98,18 +101,22 @@ class ASPP(nn.Module):
 
         can_normalise_one_value = norm_op is not None and issubclass(norm_op, nn.GroupNorm)
         self.pool = branch(conv_op(channels, channels, 1), norm_op if can_normalise_one_value else None)
-        self.convs = nn.ModuleList([branch(conv_op(channels, channels, 1, bias=False), norm_op)])
-        dilated_conv = {2: DilatedConv2d, 3: DilatedConv3d}[convert_conv_op_to_dim(conv_op)]
+        conv_class = self.conv_classes[convert_conv_op_to_dim(conv_op)]
+        self.convs = nn.ModuleList([branch(conv_class(channels, channels, 1, bias=False), norm_op)])
         for rate in rates:
-            conv = dilated_conv(channels, channels, 3, padding=rate, dilation=rate, bias=False)
+            conv = conv_class(channels, channels, 3, padding=rate, dilation=rate, bias=False)
             self.convs.append(branch(conv, norm_op))
         n_branches = 1 + len(self.convs)
         self.project = branch(conv_op(n_branches * channels, channels, 1, bias=False), norm_op)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        spatial_axes = tuple(range(2, x.ndim))
-        pooled = self.pool(x.mean(spatial_axes, keepdim=True)).expand_as(x)
-        fused: torch.Tensor = self.project(torch.cat((pooled, *(conv(x) for conv in self.convs)), 1))
+        pooled = self.pool(x.mean(tuple(range(2, x.ndim)), keepdim=True))
+        rest = torch.cat([conv(x) for conv in self.convs], 1)
+        conv, *norm_and_nonlinearity = self.project
+        weight = conv.get_parameter("weight")
+        fused = convolve(rest, weight[:, self.channels :]) + convolve(pooled, weight[:, : self.channels])
+        for module in norm_and_nonlinearity:
+            fused = module(fused)
         return fused
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:

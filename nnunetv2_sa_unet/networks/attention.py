@@ -10,7 +10,12 @@ from dynamic_network_architectures.building_blocks.helper import convert_conv_op
 from torch import nn
 from torch.nn import functional
 
+from nnunetv2_sa_unet.networks.exact import convolve_by_phases, fold_planes, unfold_planes
+
 __all__ = ["SpatialAttention"]
+
+#: Extent from which on a kernel is convolved by phases; with fewer taps the plain convolution is as fast.
+LARGE = 8
 
 
 class SpatialAttention(nn.Module):
@@ -45,7 +50,20 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         descriptor = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)
-        return x * torch.sigmoid(self.conv(functional.pad(descriptor, self.padding)))
+        return x * torch.sigmoid(self.score(descriptor))
+
+    def score(self, descriptor: torch.Tensor) -> torch.Tensor:
+        """Convolve mean and maximum, (N, 2, *spatial), with 'same' padding; large kernels within planes by phases."""
+        weight = self.conv.get_parameter("weight")
+        *through_plane, height, width = weight.shape[2:]
+        if through_plane not in ([], [1]) or min(height, width) < LARGE:
+            score: torch.Tensor = self.conv(functional.pad(descriptor, self.padding))
+            return score
+        before = (self.padding[2], self.padding[0])
+        if descriptor.ndim == 4:
+            return convolve_by_phases(descriptor, weight, before)
+        planes = convolve_by_phases(fold_planes(descriptor), weight.squeeze(2), before)
+        return unfold_planes(planes, len(descriptor))
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Count the values that the convolution puts out for one sample of ``input_size`` voxels."""

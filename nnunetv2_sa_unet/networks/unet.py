@@ -64,8 +64,16 @@ class Blocks:
         """Put a max-pooling by ``stride`` before the modules of a stage, unless the stride is one along all axes."""
         if all(step == 1 for step in stride):
             return nn.Sequential(*modules)
-        max_pool = get_matching_pool_op(self.conv_op, pool_type="max")
-        return nn.Sequential(max_pool(kernel_size=tuple(stride), stride=tuple(stride)), *modules)
+        return nn.Sequential(self.max_pool(stride), *modules)
+
+    def head(self, input_channels: int, num_classes: int) -> nn.Module:
+        """Make the logits of a voxel from its channels."""
+        return self.conv_op(input_channels, num_classes, 1)
+
+    def max_pool(self, stride: Sequence[int]) -> nn.Module:
+        """Pool by ``stride`` without overlap."""
+        max_pool: nn.Module = get_matching_pool_op(self.conv_op, pool_type="max")(tuple(stride), tuple(stride))
+        return max_pool
 
 
 def upsampling(stride: Sequence[int], mode: str = "nearest") -> nn.Upsample:
@@ -139,7 +147,7 @@ class Decoder(nn.Module):
         ):
             self.stages.append(blocks.convs(below + features, [features] * n_convs, kernel))
             below = features
-            self.seg_layers.append(blocks.conv_op(features, num_classes, 1, bias=True))
+            self.seg_layers.append(blocks.head(features, num_classes))
         if not deep_supervision:
             self.seg_layers[:-1].requires_grad_(False)
 
@@ -153,10 +161,15 @@ class Decoder(nn.Module):
         logits = []
         steps = zip(self.upsamplings, self.attentions, self.stages, self.seg_layers, skips[-2::-1], strict=True)
         for upsample, attention, stage, seg_layer, skip in steps:
-            x = stage(torch.cat((upsample(x), self.attend(attention, skip, x)), 1))
+            x = self.merge(stage, upsample, x, self.attend(attention, skip, x))
             if self.deep_supervision:
                 logits.append(seg_layer(x))
         return logits[::-1] if self.deep_supervision else self.seg_layers[-1](x)
+
+    def merge(self, stage: nn.Module, upsample: nn.Module, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """Bring the coarser map x to the resolution of the skip connection and convolve both."""
+        merged: torch.Tensor = stage(torch.cat((upsample(x), skip), 1))
+        return merged
 
     def attend(self, attention: nn.Module, skip: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
         """Weigh a skip connection; ``below`` is the coarser map that the step starts from."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from torch import nn
 
 from nnunetv2_sa_unet.networks.attention_unet import AttentionUNet
 from nnunetv2_sa_unet.networks.norm import GroupNorm
+from nnunetv2_sa_unet.networks.reference import PlainSAUNet
 from nnunetv2_sa_unet.networks.sa_unet import SAUNet
 from nnunetv2_sa_unet.networks.unet import UNet
 from nnunetv2_sa_unet.networks.unet3d import UNet3D
@@ -32,6 +33,10 @@ class Network:
         network = self.cls(**(self.kwargs | changes))
         network.apply(network.initialize)
         return network
+
+    def plain(self) -> Network:
+        """The same in the formulation of the paper, where there is another."""
+        return replace(self, cls=PlainSAUNet) if self.cls is SAUNet else self
 
     def input(self, batch: int = 2) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1)

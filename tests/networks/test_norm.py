@@ -28,6 +28,36 @@ def test_values_are_those_of_the_formula(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(norm(x), in_float64(x, norm), rtol=0, atol=1e-12)
 
 
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    return x.to(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("shape", [(2, 16, 7, 5), (3, 16, 3, 7, 5), (2, 16, 3, 1, 1), (1, 16, 1, 1, 7)])
+def test_channels_last_storage_changes_neither_values_nor_gradients(shape: tuple[int, ...], affine: bool) -> None:
+    norms = [GroupNorm(16, affine=affine).double() for _ in range(2)]
+    if affine:
+        norms = [with_random_affine(norm) for norm in norms]
+    x, incoming = torch.randn(2, *shape, dtype=torch.float64)
+    results = []
+    for norm, store in zip(norms, (torch.Tensor.contiguous, channels_last), strict=True):
+        leaf = x.clone().requires_grad_()
+        normed = norm(store(leaf))
+        normed.relu_().backward(incoming)  # in place, as in the networks
+        results.append([normed.detach(), leaf.grad, *(parameter.grad for parameter in norm.parameters())])
+    assert channels_last(x).stride() == normed.stride()
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("mean", [0, 3])
+def test_millions_of_channels_last_values_are_normalised_to_rounding(mean: float) -> None:
+    norm = with_random_affine(GroupNorm(16))
+    x = channels_last(mean + torch.randn(1, 16, 32, 192, 192, generator=torch.Generator().manual_seed(0)))
+    with torch.no_grad():
+        torch.testing.assert_close(norm(x).double(), in_float64(x, norm), rtol=0, atol=1e-5)
+
+
 def test_defaults_are_the_papers() -> None:
     norm = GroupNorm(32)
     assert (norm.num_groups, norm.eps) == (8, 1e-3)

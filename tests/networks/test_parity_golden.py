@@ -6,6 +6,7 @@ The files stand in ``golden`` of the shared folder: tensors (N, y, x, z, C), ker
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import nn
 from nnunetv2_sa_unet.networks.aspp import ASPP
 from nnunetv2_sa_unet.networks.attention import SpatialAttention
 from nnunetv2_sa_unet.networks.norm import GroupNorm
+from nnunetv2_sa_unet.networks.reference import PlainASPP, PlainSAUNet, PlainSpatialAttention
 from nnunetv2_sa_unet.networks.sa_unet import SAUNet
 
 Arrays = Mapping[str, Any]
@@ -96,8 +98,8 @@ def full_weights(arrays: Arrays) -> dict[str, Any]:
     return ours
 
 
-def build_full(arrays: Arrays, **norm_op_kwargs: Any) -> SAUNet:
-    network = SAUNet(
+def build_full(arrays: Arrays, cls: type[SAUNet] = SAUNet, **norm_op_kwargs: Any) -> SAUNet:
+    network = cls(
         input_channels=1,
         n_stages=4,
         features_per_stage=[BASE, 2 * BASE, 4 * BASE, 8 * BASE],
@@ -128,21 +130,29 @@ def largest_difference(module: nn.Module, x: torch.Tensor, expected: torch.Tenso
         return float((module(x) - expected).abs().max())
 
 
-def build_sam(arrays: Arrays) -> SpatialAttention:
-    sam = SpatialAttention(nn.Conv3d, [1, 14, 14])
+def build_sam(arrays: Arrays, cls: type[SpatialAttention] = SpatialAttention) -> SpatialAttention:
+    sam = cls(nn.Conv3d, [1, 14, 14])
     load(sam, {"conv.weight": arrays["kernel"]})
     return sam
 
 
-def build_aspp(arrays: Arrays) -> ASPP:
-    aspp = ASPP(nn.Conv3d, 16, [6, 12, 16], GroupNorm, {}, nn.ReLU)
+def build_aspp(arrays: Arrays, cls: type[ASPP] = ASPP) -> ASPP:
+    aspp = cls(nn.Conv3d, 16, [6, 12, 16], GroupNorm, {}, nn.ReLU)
     load(aspp, aspp_weights(arrays))
     return aspp
 
 
 # These outputs were computed in float32, so float64 can come no closer than the rounding in them.
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-5), (torch.float64, 5e-6)])
-@pytest.mark.parametrize(("name", "build"), [("sam_7x9x3", build_sam), ("aspp_8x8x8", build_aspp)])
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("sam_7x9x3", build_sam),
+        ("sam_7x9x3", partial(build_sam, cls=PlainSpatialAttention)),
+        ("aspp_8x8x8", build_aspp),
+        ("aspp_8x8x8", partial(build_aspp, cls=PlainASPP)),
+    ],
+)
 def test_module_agrees_with_keras(
     golden: Callable[[str], Arrays],
     name: str,
@@ -159,9 +169,12 @@ def test_module_agrees_with_keras(
 
 # The logits were computed in float64 and saved in float32: half a unit in the last place of 4 is 2.4e-7.
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-4), (torch.float64, 2.5e-7)])
-def test_whole_network_agrees_with_keras(golden: Callable[[str], Arrays], dtype: torch.dtype, atol: float) -> None:
+@pytest.mark.parametrize("cls", [SAUNet, PlainSAUNet])
+def test_whole_network_agrees_with_keras(
+    golden: Callable[[str], Arrays], cls: type[SAUNet], dtype: torch.dtype, atol: float
+) -> None:
     arrays = golden("full_n8_48x64x6_io")
-    network = build_full(golden("full_n8_weights")).to(dtype)
+    network = build_full(golden("full_n8_weights"), cls).to(dtype)
     assert largest_difference(network, tensor(arrays["input"]).to(dtype), tensor(arrays["logits_f64"])) < atol
 
 
