@@ -16,7 +16,7 @@ from nnunetv2_sa_unet.errors import InputError
 
 __all__ = ["main"]
 
-COMMANDS = ("ablate", "demo", "doctor", "evaluate", "plan")
+COMMANDS = ("ablate", "demo", "doctor", "evaluate", "export-onnx", "plan")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
