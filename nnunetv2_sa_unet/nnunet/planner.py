@@ -128,8 +128,9 @@ class nnUNetPlannerSAUNet(ExperimentPlanner):  # type: ignore[misc]
             },
         }
         # nnU-Net makes room for its smallest batch.
-        batches = float(self._values.get("batch_size", self.UNet_min_batch_size)) / float(self.UNet_min_batch_size)
-        return self.kept(apply_values(planned, self._values)) / BYTES_PER_VALUE * batches
+        smallest: int = self.UNet_min_batch_size
+        batch_size: int = self._values.get("batch_size", smallest)
+        return self.kept(apply_values(planned, self._values)) / BYTES_PER_VALUE * batch_size / smallest
 
     def get_plans_for_configuration(
         self,
@@ -155,6 +156,8 @@ class nnUNetPlannerSAUNet(ExperimentPlanner):  # type: ignore[misc]
         n_voxels = float(np.prod(rewritten["patch_size"], dtype=np.float64))
         covering = round(approximate_n_voxels_dataset * self.max_dataset_covered / n_voxels)
         plan["batch_size"] = max(min(fitting, covering), self.UNet_min_batch_size)
+        # By its size nnU-Net decides whether a 3d_lowres is needed.
+        plan["patch_size"] = rewritten["patch_size"]
         return plan
 
     def save_plans(self, plans: dict[str, Any]) -> None:

