@@ -1,6 +1,7 @@
-# make test   build the wheel, install it into a fresh environment as users do, run all tests
-# make demo   run the demonstration in an environment of its own; it writes ./demo
-# make lint   check style and types with what `pip install -e .[dev]` brings
+# make test       build the wheel, install it into a fresh environment as users do, run all tests
+# make test-all   the same with the slow tests, which train every configuration with every kind of labels
+# make demo       run the demonstration in an environment of its own; it writes ./demo
+# make lint       check style and types with what `pip install -e .[dev]` brings
 #
 # PYTHON       the interpreter that makes the environments (python3)
 # PYTEST_ARGS  more words for pytest, such as -x or tests/discovery
@@ -12,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # The source tree must not be importable by accident, and no test may meet a folder of the user.
 unexport PYTHONPATH nnUNet_raw nnUNet_preprocessed nnUNet_results nnUNet_extTrainer
 
-.PHONY: test demo lint
+.PHONY: test test-all demo lint
 
 # A build folder left from before would bring removed modules back into the wheel.
 # The tests run on a copy in a folder without the package. Caches stay in the environment.
@@ -28,6 +29,9 @@ test:
 	SA_UNET_SHARED="$$SA_UNET_SHARED" SA_UNET_SOURCE="$(CURDIR)" SA_UNET_WHEEL="$$(echo "$(CURDIR)"/.venv-test/wheel/*.whl)" \
 	MPLCONFIGDIR="$$cache" TORCHINDUCTOR_CACHE_DIR="$$cache" TRITON_CACHE_DIR="$$cache" PYTHONSAFEPATH=1 \
 	../bin/pytest --basetemp=tmp $(PYTEST_ARGS)
+
+test-all:
+	$(MAKE) test PYTEST_ARGS="-m 'slow or not slow' $(PYTEST_ARGS)"
 
 demo:
 	rm -rf build

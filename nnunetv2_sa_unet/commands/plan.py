@@ -1,4 +1,4 @@
-"""``nnUNetv2_sa_unet plan``: plans with overrides, beside nnU-Net's own."""
+"""``nnUNetv2_sa_unet plan``: plans sized for a GPU, or with overrides, beside nnU-Net's own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib import resources
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +26,25 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Describe the command's words."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "plan",
-        help="write plans with overrides (a short run, other widths …) beside nnU-Net's",
-        description="Rewrite the plans that nnU-Net made into SA-UNet plans with overrides applied. The new plans use "
-        "nnU-Net's preprocessed data as they are.",
+        help="write SA-UNet plans beside nnU-Net's: sized for a GPU, with overrides (a short run, other widths …)",
+        description="Write SA-UNet plans. Without --gpu-memory they are plans that nnU-Net made, rewritten; with it, "
+        "patch and batch are planned anew. Overrides set values in either. At least one of the two is needed.",
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="number or name of the data set")
     parser.add_argument(
+        "--gpu-memory",
+        type=float,
+        metavar="GB",
+        help="choose patch, batch and depth so that training SA-UNet fits a GPU of this memory",
+    )
+    parser.add_argument(
         "--override",
         nargs="+",
-        required=True,
+        default=[],
         metavar="NAME_OR_FILE",
         help=f"shipped override ({', '.join(_shipped())}) or JSON file; of several, the later wins key by key",
     )
-    parser.add_argument("-p", dest="base", default="nnUNetPlans", metavar="PLANS", help="plans to start from")
+    parser.add_argument("-p", dest="base", metavar="PLANS", help="plans to rewrite (nnUNetPlans)")
     parser.add_argument("-c", dest="configurations", nargs="+", metavar="NAME", help="rewrite only these")
     parser.add_argument("--force", action="store_true", help="replace existing plans that differ")
     return parser
@@ -44,33 +52,85 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the plans and say what is in them."""
-    from nnunetv2_sa_unet.plans.configurations import override_plans
-
+    if arguments.gpu_memory is None and not arguments.override:
+        raise InputError("plan: give --gpu-memory GB, --override NAME_OR_FILE, or both")
     overrides = {name: load_override(name) for name in arguments.override}
     dataset = dataset_name(arguments.dataset)
     folder = Path(required_folder("nnUNet_preprocessed")) / dataset
-    base_path = folder / f"{arguments.base}.json"
-    base = load_json(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
+    plans = _rewritten(arguments, overrides, folder) if arguments.gpu_memory is None else _planned(arguments, overrides)
     for name, override in overrides.items():
-        for absent in override.configurations.keys() - base["configurations"].keys() - {"*"}:
-            print(f"note: {name} says something of {absent}, which {base_path.name} does not have")
-
+        for absent in override.configurations.keys() - plans["configurations"].keys() - {"*"}:
+            print(f"note: {name} says something of {absent}, which these plans do not have")
     _compare_classes(overrides, folder)
-
-    plans = override_plans(base, list(overrides.values()), arguments.configurations)
-    plans["plans_name"] = plans_name(arguments.base, arguments.override)
     path = folder / f"{plans['plans_name']}.json"
     _write_if_allowed(path, plans, dataset, arguments.force)
     _describe(plans, arguments.configurations or list(plans["configurations"]))
+
     trainable = "3d_fullres" if "3d_fullres" in plans["configurations"] else next(iter(plans["configurations"]))
     number = int(dataset[len("Dataset") :].split("_")[0])
+    print(f"Written: {path}")
+    unprepared = _without_data(plans, folder)
+    if unprepared:
+        print(f"Data:    nnUNetv2_preprocess -d {number} -plans_name {plans['plans_name']} -c {' '.join(unprepared)}")
     print(
-        f"Written: {path}\n"
         f"Train:   nnUNetv2_train {number} {trainable} 0 -tr nnUNetTrainerSAUNet -p {plans['plans_name']}\n"
         "The training block is read by the trainers of this package only; the stock nnUNetTrainer trains the same "
         "network with nnU-Net's own recipe."
     )
     return 0
+
+
+def _rewritten(arguments: argparse.Namespace, overrides: Mapping[str, Override], folder: Path) -> dict[str, Any]:
+    """Rewrite plans that nnU-Net made."""
+    from nnunetv2_sa_unet.plans.configurations import override_plans
+
+    base_name = arguments.base or "nnUNetPlans"
+    base = load_json(
+        folder / f"{base_name}.json", "run nnUNetv2_plan_and_preprocess first, or name other plans with -p"
+    )
+    plans = override_plans(base, list(overrides.values()), arguments.configurations)
+    plans["plans_name"] = plans_name(base_name, arguments.override)
+    return plans
+
+
+def _planned(arguments: argparse.Namespace, overrides: Mapping[str, Override]) -> dict[str, Any]:
+    """Plan anew for a GPU."""
+    for word, value in (("-p", arguments.base), ("-c", arguments.configurations)):
+        if value is not None:
+            raise InputError(f"{word}: rewrites existing plans, but --gpu-memory makes new ones: leave out one of them")
+    if not arguments.gpu_memory > 0:
+        raise InputError(f"--gpu-memory: found {arguments.gpu_memory:g}, expected a number of GB above 0")
+    dataset = dataset_name(arguments.dataset)
+    fingerprint = Path(required_folder("nnUNet_preprocessed")) / dataset / "dataset_fingerprint.json"
+    for needed in (Path(required_folder("nnUNet_raw")) / dataset / "dataset.json", fingerprint):
+        load_json(needed, "put the raw data there and run nnUNetv2_plan_and_preprocess first")
+
+    from nnunetv2_sa_unet.nnunet.planner import nnUNetPlannerSAUNet
+
+    planner = nnUNetPlannerSAUNet(
+        dataset,
+        arguments.gpu_memory,
+        plans_name=plans_name("nnUNetPlans", arguments.override),
+        overrides=list(overrides.values()),
+    )
+    # nnU-Net's planner prints every configuration, with its own network, and each attempt at 3d_lowres.
+    with redirect_stdout(StringIO()):
+        plans = planner.plan_experiment()
+    print(f"Activations of a batch in 16 bit, and what a GPU of {arguments.gpu_memory:g} GB has room for:")
+    for name, (kept, allowed) in planner.memory().items():
+        print(f"{name}: {kept / 1e9:.1f} of {allowed / 1e9:.1f} GB")
+        if kept > allowed:
+            print(f"warning: {name}: the patch or batch that was given may not fit: see docs/reference/planner.md")
+    return plans
+
+
+def _without_data(plans: Mapping[str, Any], folder: Path) -> list[str]:
+    """List the configurations whose data nnU-Net has not preprocessed yet."""
+    return [
+        name
+        for name, configuration in plans["configurations"].items()
+        if "data_identifier" in configuration and not (folder / configuration["data_identifier"]).is_dir()
+    ]
 
 
 def plans_name(base: str, overrides: Sequence[str]) -> str:

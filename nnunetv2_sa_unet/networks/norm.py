@@ -41,8 +41,9 @@ class GroupNorm(nn.GroupNorm):
         if _torch_sums_in_a_row(x):
             normed: torch.Tensor = _ChannelsLast.apply(x, self.weight, self.bias, self.num_groups, self.eps)
             return normed
-        # Outside autocast there is nothing to switch off, and exported graphs stay free of autocast regions.
-        if not torch.is_autocast_enabled(x.device.type):
+        # Outside autocast there is nothing to switch off, and exported graphs stay free of autocast regions. The meta
+        # device, on which memory is estimated, knows no autocast.
+        if x.is_meta or not torch.is_autocast_enabled(x.device.type):
             return super().forward(x)
         weight = None if self.weight is None else self.weight.to(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)

@@ -7,15 +7,25 @@ trained with.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
+from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.plans.checks import foreign_parts, unknown_arguments
 from nnunetv2_sa_unet.plans.configurations import resolve
+from nnunetv2_sa_unet.plans.variants import Variant
 
-__all__ = ["differing_keys", "has_checkpoint", "stored_plans", "with_stored_network"]
+__all__ = [
+    "VERSION_KEY", "check_network", "differing_keys", "has_checkpoint", "stored_plans", "with_stored_network",
+]  # fmt: skip
+
+#: Where in a model's plans.json the version of this package stands that trained it last.
+VERSION_KEY = "nnunetv2_sa_unet_version"
 
 # What makes two checkpoints of one model interchangeable. The training block is not among it: a longer or other
 # training of the same network is the user's choice.
@@ -65,6 +75,33 @@ def with_stored_network(planned: Mapping[str, Any], stored: Mapping[str, Any], c
         else:
             target.pop(key, None)
     return plans  # type: ignore[no-any-return]
+
+
+def check_network(plans: Mapping[str, Any], configuration: Mapping[str, Any], variant: Variant) -> None:
+    """Refuse to build a network that this version, or the trainer that asks for it, does not know.
+
+    Args:
+        plans: of the model.
+        configuration: the resolved one.
+        variant: that of the trainer, at prediction the one that the checkpoint names.
+
+    Raises:
+        InputError: if the network is not the variant's, or has arguments that its class does not have.
+    """
+    name = f"{plans['plans_name']} (plans.json): architecture"
+    foreign = foreign_parts(configuration, variant)
+    if foreign:
+        raise InputError(
+            f"{name}: {', '.join(foreign)}: not those of {variant.trainer}, which trained the checkpoint: a checkpoint "
+            "or plans.json of another model lies in this folder: restore the one that belongs here"
+        )
+    network_class = locate(configuration["architecture"]["network_class_name"])
+    unknown = unknown_arguments(configuration, inspect.signature(network_class).parameters)  # type: ignore[arg-type]
+    if unknown:
+        raise InputError(
+            f"{name}.arch_kwargs: {', '.join(unknown)}: not known to nnunetv2-sa-unet {__version__}; the model was "
+            f"trained with {plans.get(VERSION_KEY, 'another version')}: install that version or a newer one"
+        )
 
 
 def _differences(stored: Any, planned: Any, path: str = "") -> Iterator[str]:

@@ -16,6 +16,7 @@ from nnunetv2.paths import nnUNet_results
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.nnunet.augmentation import (
     paper_initial_patch_size,
@@ -24,12 +25,19 @@ from nnunetv2_sa_unet.nnunet.augmentation import (
     transposition_obstacle,
 )
 from nnunetv2_sa_unet.nnunet.loss import PaperLoss
-from nnunetv2_sa_unet.nnunet.model_folder import differing_keys, has_checkpoint, stored_plans, with_stored_network
+from nnunetv2_sa_unet.nnunet.model_folder import (
+    VERSION_KEY,
+    check_network,
+    differing_keys,
+    has_checkpoint,
+    stored_plans,
+    with_stored_network,
+)
 from nnunetv2_sa_unet.nnunet.recipe import build_optimizer, set_hyperparameters
 from nnunetv2_sa_unet.nnunet.schedule import PlateauSchedule
+from nnunetv2_sa_unet.plans.checks import remarks
 from nnunetv2_sa_unet.plans.configurations import resolve, with_variant
 from nnunetv2_sa_unet.plans.overrides import parse_training
-from nnunetv2_sa_unet.plans.topology import through_plane_poolings
 from nnunetv2_sa_unet.plans.variants import VARIANTS, Variant
 
 __all__ = list(VARIANTS)
@@ -56,11 +64,12 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
         device: torch.device = _CUDA,
     ) -> None:
         continue_training = plans.get("continue_training", False)
-        plans = with_variant(plans, configuration, self.variant)
+        plans = with_variant(plans, configuration, self.variant) | {VERSION_KEY: __version__}
         # Network and patch in which trained folds of this model folder differ from the plans.
         self.differs_from_stored: list[str] = []
         model_folder = self._model_folder(plans, configuration)
         stored = None if model_folder is None else stored_plans(model_folder)
+        self.version_of_other_folds = None if stored is None else stored.get(VERSION_KEY)
         if model_folder is not None and stored is not None:
             self.differs_from_stored = differing_keys(stored, plans, configuration)
             if self.differs_from_stored:
@@ -99,14 +108,41 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
                 "The plans have changed since this model was trained; its stored network is used. Differences: "
                 + "; ".join(self.differs_from_stored)
             )
-        configuration = self.configuration_manager.configuration
-        n_poolings = len(self.configuration_manager.pool_op_kernel_sizes) - 1
-        z_poolings = through_plane_poolings(configuration)
-        if not self.variant.in_plane and 0 < z_poolings < n_poolings:
+        if self.version_of_other_folds not in (None, __version__):
             self.print_to_log_file(
-                f"{z_poolings} of {n_poolings} poolings halve z too: {configuration['patch_size'][0]} slices cannot be "
-                "halved more often and stay even and at least 4"
+                f"Folds of this model were trained with nnunetv2-sa-unet {self.version_of_other_folds}, this one with "
+                f"{__version__}; their network is the same"
             )
+        for remark in remarks(self.configuration_manager.configuration, self.variant):
+            self.print_to_log_file(remark)
+
+    @classmethod
+    def build_network_architecture(
+        cls,
+        plans_manager: Any,
+        configuration_manager: Any,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> torch.nn.Module:
+        # Also the way of prediction, where plans.json and checkpoint come from a folder and need not belong together.
+        check_network(plans_manager.plans, configuration_manager.configuration, cls.variant)
+        network: torch.nn.Module = super().build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+        return network
+
+    def load_checkpoint(self, filename_or_checkpoint: str) -> None:
+        try:
+            super().load_checkpoint(filename_or_checkpoint)
+        except RuntimeError as error:
+            trainer = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False)["trainer_name"]
+            if trainer == type(self).__name__:
+                raise
+            raise InputError(
+                f"{filename_or_checkpoint}: trainer_name: found {trainer}, expected {type(self).__name__}: this is the "
+                "checkpoint of another model: restore the one that belongs here, or train the fold anew"
+            ) from error
 
     def on_train_start(self) -> None:
         # A fold that is trained anew, neither continued nor validated, would mix two networks in one folder.

@@ -14,7 +14,7 @@ from typing import Any
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS, Variant
 
-__all__ = ["apply_values", "apply_variant", "is_ours", "through_plane_poolings"]
+__all__ = ["FEWEST_STAGES", "apply_values", "apply_variant", "is_ours", "through_plane_poolings"]
 
 # The paper's numbers (section 2 and the authors' network).
 RATES = [6, 12, 16]
@@ -22,7 +22,7 @@ ATTENTION_KERNEL_IN_PLANE = 14
 NORM_GROUPS = 8
 NORM_EPS = 1e-3
 
-_FEWEST_STAGES = 3  # nnU-Net's weights for deep supervision are not defined for fewer
+FEWEST_STAGES = 3  # nnU-Net's weights for deep supervision are not defined for fewer
 _REFERENCE_EDGE = 32  # in-plane edge in voxels of the paper's bottleneck, for which its rates were chosen
 _NORMS = {
     "group": "nnunetv2_sa_unet.networks.norm.GroupNorm",
@@ -77,9 +77,8 @@ def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) ->
         raise InputError(f"depth: {depth} stages, but nnU-Net planned kernels for {len(strides)}: leave out kernels")
     features = list(values.get("features_per_stage", planned["features_per_stage"]))
     if len(features) < depth:
-        raise InputError(
-            f"features_per_stage: found {len(features)} entries for {depth} stages: give {depth}, or set depth"
-        )
+        fewer = ", or set depth" if depth > FEWEST_STAGES else ", the fewest that nnU-Net's deep supervision allows"
+        raise InputError(f"features_per_stage: found {len(features)} entries for {depth} stages: give {depth}{fewer}")
     features = features[:depth]
     groups = values.get("norm_groups", NORM_GROUPS)
     indivisible = [width for width in features if width % groups]
@@ -222,7 +221,7 @@ def _in_plane(extents: Sequence[float]) -> Sequence[float]:
 def _deepest(
     patch_size: Sequence[int], strides: Sequence[Sequence[int]], largest_rate: int, in_plane_only: bool
 ) -> int:
-    depth = _FEWEST_STAGES
+    depth = FEWEST_STAGES
     for stages in range(depth + 1, len(strides) + 1):
         bottleneck = _bottleneck(patch_size, strides[:stages])
         if min(_in_plane(bottleneck) if in_plane_only else bottleneck) > largest_rate:

@@ -44,6 +44,8 @@ def test_a_child_takes_what_its_parent_is_given():
         ({"batch_size": 0}, r"batch_size: found 0: .*greater than 0"),
         ({"batch_size": "2"}, r"batch_size: found '2': .*integer"),
         ({"patch_size": [16, 64.5, 64]}, r"patch_size.1: found 64.5"),
+        ({"depth": 2}, r"depth.*: found 2: .*greater than or equal to 3"),
+        ({"features_per_stage": [16, 32]}, r"features_per_stage: found \[16, 32\]: .*at least 3 items"),
         ({"kernels": "3x3"}, r"kernels: found '3x3': .*'planned'"),
         ({"training": {"epochs": 3}}, r"training.epochs: unknown key"),
         ({"training": {"optimizer": "Adagrad"}}, r"training.optimizer: found 'Adagrad': .*'SGD', 'Adam' or 'AdamW'"),

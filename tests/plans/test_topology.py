@@ -204,6 +204,16 @@ def test_values_that_do_not_fit_are_refused_by_name(planned, values, message):
         apply_values(planned("challenge"), values)
 
 
+def test_plans_with_fewer_than_three_stages_need_widths_for_three(planned):
+    configuration = planned("small")
+    for key in ("features_per_stage", "kernel_sizes", "strides"):
+        del kwargs_of(configuration)[key][2:]
+    with pytest.raises(InputError, match="found 2 entries for 3 stages: give 3, the fewest that nnU-Net's deep superv"):
+        apply_values(configuration, {})
+
+    assert kwargs_of(apply_values(configuration, {"features_per_stage": [16, 32, 64]}))["n_stages"] == 3
+
+
 def test_plans_of_an_older_nnunet_are_refused(planned):
     configuration = planned("challenge")
     del configuration["architecture"]
