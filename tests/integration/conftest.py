@@ -209,9 +209,22 @@ def prepare(nnunet: NnUNet, data: Data) -> None:
         description["regions_class_order"] = [1, 2, 3][: sum(name != "ignore" for name in data.labels)]
     (nnunet.raw / "dataset.json").write_text(json.dumps(description))
     (nnunet.root / "matrix.json").write_text(json.dumps({"description": "", "configurations": {"*": MATRIX}}))
-    number = nnunet.dataset[7:10]
-    nnunet.run("nnUNetv2_extract_fingerprint", "-d", number, "-np", "1")
-    nnunet.run("nnUNetv2_sa_unet", "plan", "-d", number, "--gpu-memory", GIGABYTES, "--override", "matrix.json")
+    number = int(nnunet.dataset[7:10])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in nnunet.environment.items():
+            patch.setenv(name, value)
+        plan_and_preprocess(nnunet, number)
+
+
+def plan_and_preprocess(nnunet: NnUNet, number: int) -> None:
+    """Do in this process what three commands do, each of which would take seconds to start."""
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset, preprocess_dataset
+
+    from nnunetv2_sa_unet.commands.main import main
+
+    extract_fingerprint_dataset(number, num_processes=1)
+    override = str(nnunet.root / "matrix.json")
+    assert main(["plan", "-d", str(number), "--gpu-memory", GIGABYTES, "--override", override]) == 0
     path = nnunet.preprocessed / f"{MATRIX_PLANS}.json"
     plans = json.loads(path.read_text())
     if "3d_fullres" in plans["configurations"]:
@@ -219,10 +232,7 @@ def prepare(nnunet: NnUNet, data: Data) -> None:
         plans["configurations"]["3d_child"] = {"inherits_from": "3d_fullres", "patch_size": [4, 32, 32]}
         path.write_text(json.dumps(plans))
     names = [name for name in ("2d", "3d_lowres", "3d_fullres") if name in plans["configurations"]]
-    nnunet.run(
-        *("nnUNetv2_preprocess", "-d", number, "-plans_name", MATRIX_PLANS, "-c", *names),
-        *("-np", *["1"] * len(names)),
-    )
+    preprocess_dataset(number, MATRIX_PLANS, names, num_processes=[1] * len(names))
 
 
 @pytest.fixture

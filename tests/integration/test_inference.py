@@ -57,24 +57,25 @@ def test_mirroring_and_step_size_are_those_that_were_asked_for(predictor, volume
     def probabilities(**options):
         return predictor(**options).predict_single_npy_array(*volume, save_or_return_probabilities=True)[1]
 
-    mirrored, plain, coarse = (
+    mirrored, plain, dense = (
         probabilities(**options)
-        for options in ({}, {"use_mirroring": False}, {"use_mirroring": False, "tile_step_size": 1.0})
+        for options in ({}, {"use_mirroring": False}, {"use_mirroring": False, "tile_step_size": 0.25})
     )
-    for one, other in ((mirrored, plain), (plain, coarse)):
+    for one, other in ((mirrored, plain), (plain, dense)):
         assert one.shape == other.shape
         assert not np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_options_of_the_command_are_those_of_the_predictor(in_nnunet, model, predictor, volume, tmp_path):
     in_nnunet.run(
         *("nnUNetv2_predict_from_modelfolder", "-m", str(model), "-i", str(in_nnunet.raw / "imagesTs")),
-        *("-o", str(tmp_path), "-f", "4", "-step_size", "0.7", "--disable_tta", "-device", "cpu"),
+        *("-o", str(tmp_path), "-f", "4", "-step_size", "0.25", "--disable_tta", "-device", "cpu"),
         *("-npp", "1", "-nps", "1"),
     )
     mask = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "case5.nii.gz")))
 
-    expected = predictor(tile_step_size=0.7, use_mirroring=False).predict_single_npy_array(*volume)
+    expected = predictor(tile_step_size=0.25, use_mirroring=False).predict_single_npy_array(*volume)
     np.testing.assert_array_equal(mask, expected)
 
 

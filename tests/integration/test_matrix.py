@@ -6,6 +6,8 @@ A row trains for one short epoch, validates, and predicts. The normal suite runs
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ SHAPES = {
     "unequal volumes": "3d_fullres",
     "thick along x": "3d_fullres",
 }
-CORE = {("regions and ignore", TRAINERS[0], name) for name in ("2d", "3d_lowres", "3d_cascade_fullres")}
+CORE = {("regions and ignore", TRAINERS[0], name) for name in ("3d_lowres", "3d_cascade_fullres")}
 
 
 def rows():
@@ -76,7 +78,7 @@ def test_a_configuration_trains_validates_and_predicts(dataset, train, kind, tra
         for fold in (1, 0):
             lowres = train(kind, trainer, "3d_lowres", fold)
         # nnU-Net reads a mask with one channel.
-        previous = predict(lowres, image, properties)[0][None]
+        previous = predict(lowres, image, properties)[0][None].astype(np.int8)
     model = train(kind, trainer, configuration)
 
     check_training(model)
@@ -129,3 +131,37 @@ def test_isotropic_data_are_warned_of_once_unless_kernels_are_as_planned(dataset
     check_training(model)
     assert "nearly isotropic" not in log_of(model)
     assert plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["kernel_sizes"][0] == [3, 3, 3]
+
+
+@pytest.mark.slow
+def test_a_real_isotropic_volume_is_planned_and_trained(shared, workplace, train_here):
+    data = replace(workplace, dataset="Dataset930_Isotropic")
+    for folder, name in (("imagesTr", "om26_0000.nii.gz"), ("labelsTr", "om26.nii.gz")):
+        (data.raw / folder).mkdir(parents=True)
+        shutil.copy(shared / "data" / "iso1mm" / name, data.raw / folder)
+    description = {
+        "channel_names": {"0": "FLAIR"},
+        "labels": {"background": 0, "WMH": 1},
+        "numTraining": 1,
+        "file_ending": ".nii.gz",
+    }
+    (data.raw / "dataset.json").write_text(json.dumps(description))
+    values = {"features_per_stage": [8] * 6, "patch_size": [64, 96, 96], "training": {"augmentation": "none"}}
+    values["training"] |= {"num_epochs": 1, "num_iterations_per_epoch": 1, "num_val_iterations_per_epoch": 1}
+    for name, kernels in (("iso", {}), ("isoPlanned", {"kernels": "planned"})):
+        override = {"description": "", "configurations": {"3d_fullres": values | kernels}}
+        (data.root / f"{name}.json").write_text(json.dumps(override))
+    data.run("nnUNetv2_extract_fingerprint", "-d", "930", "-np", "1")
+    for name in ("iso", "isoPlanned"):
+        data.run("nnUNetv2_sa_unet", "plan", "-d", "930", "--gpu-memory", "8", "--override", f"{name}.json")
+    data.run("nnUNetv2_preprocess", "-d", "930", "-plans_name", "nnUNetSAUNetIsoPlans", "-c", "3d_fullres", "-np", "1")
+
+    train_here(TRAINERS[0], "all", "nnUNetSAUNetIsoPlans", dataset=data.dataset)
+    model = data.results / f"{TRAINERS[0]}__nnUNetSAUNetIsoPlans__3d_fullres"
+    (log,) = (model / "fold_all").glob("training_log_*.txt")
+    assert log.read_text().count("nearly isotropic") == 1
+    assert json.loads((model / "fold_all" / "validation" / "summary.json").read_text())["metric_per_case"]
+    planned = json.loads((data.preprocessed / "nnUNetSAUNetIsoPlannedPlans.json").read_text())
+    kwargs = planned["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    assert kwargs["kernel_sizes"][0] == [3, 3, 3]
+    assert kwargs["strides"][1] == [2, 2, 2]

@@ -60,6 +60,7 @@ def test_a_model_predicts_the_same_with_onnxruntime(model, capsys):
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_network_that_differs_is_not_written(model, tmp_path, monkeypatch, capsys):
     from nnunetv2_sa_unet.nnunet import onnx_file
 
