@@ -82,7 +82,7 @@ def test_attention_and_aspp_are_counted(planned):
 
 def test_twice_the_slices_keep_twice_as_much(planned):
     architecture = apply_values(planned, {})["architecture"]
-    one, two = (saved_bytes(architecture, [z, 32, 32], 1, 2) for z in (8, 16))
+    one, two = (saved_bytes(architecture, [z, 128, 128], 1, 2) for z in (8, 16))
 
     assert two == pytest.approx(2 * one, rel=0.01)
 
