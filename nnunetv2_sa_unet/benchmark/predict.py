@@ -92,7 +92,7 @@ def _write_model(folder: Path, name: str, configuration: Mapping[str, Any], data
         "transpose_backward": [0, 1, 2],
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {},
+        "foreground_intensity_properties_per_channel": {"0": {}},
         "configurations": {
             "3d_fullres": {
                 **configuration,

@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, write the three files and print the table."""
     import torch
 
+    from nnunetv2_sa_unet.benchmark.measure import count_multiplications
     from nnunetv2_sa_unet.benchmark.networks import DEFAULT_NETWORKS, configurations
     from nnunetv2_sa_unet.benchmark.tables import draw, markdown, write_csv
     from nnunetv2_sa_unet.files import complete_or_absent
@@ -82,10 +83,14 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
 
     networks = {name: known[name] for name in names}
+    counts = {
+        name: count_multiplications(configuration, arguments.patch, arguments.device)
+        for name, configuration in networks.items()
+    }
     rows: list[Row] = []
     for what in dict.fromkeys(arguments.what):
         measure = _predict if what == "predict" else _measure
-        rows += measure(what, networks, baseline, arguments)
+        rows += measure(what, networks, counts, baseline, arguments)
 
     setting = _setting(arguments, baseline)
     text = markdown(rows, setting)
@@ -109,7 +114,11 @@ def _check_device(name: str) -> None:
 
 
 def _measure(
-    what: str, networks: Mapping[str, Mapping[str, Any]], baseline: str, arguments: argparse.Namespace
+    what: str,
+    networks: Mapping[str, Mapping[str, Any]],
+    counts: Mapping[str, tuple[int, int]],
+    baseline: str,
+    arguments: argparse.Namespace,
 ) -> list[Row]:
     import torch
 
@@ -131,7 +140,6 @@ def _measure(
             )
     peaks = [peak_memory(job) for job in jobs.values()]
     seconds = dict(zip(jobs, interleaved(list(jobs.values()), arguments.rounds), strict=True))
-    counts = _counts(networks, arguments)
     to_compare = seconds[baseline, arguments.dtype[0]]
     return [
         make_row(what, name, dtype, seconds[name, dtype], to_compare, peak, *counts[name])
@@ -140,7 +148,11 @@ def _measure(
 
 
 def _predict(
-    what: str, networks: Mapping[str, Mapping[str, Any]], baseline: str, arguments: argparse.Namespace
+    what: str,
+    networks: Mapping[str, Mapping[str, Any]],
+    counts: Mapping[str, tuple[int, int]],
+    baseline: str,
+    arguments: argparse.Namespace,
 ) -> list[Row]:
     import tempfile
 
@@ -150,19 +162,7 @@ def _predict(
     with tempfile.TemporaryDirectory() as folder:
         measured = interleaved_predictions(networks, arguments.device, arguments.rounds, Path(folder))
     seconds = dict(zip(networks, measured, strict=True))
-    return [
-        make_row(what, name, "", seconds[name], seconds[baseline], None, *counts)
-        for name, counts in _counts(networks, arguments).items()
-    ]
-
-
-def _counts(networks: Mapping[str, Mapping[str, Any]], arguments: argparse.Namespace) -> dict[str, tuple[int, int]]:
-    from nnunetv2_sa_unet.benchmark.measure import count_multiplications
-
-    return {
-        name: count_multiplications(configuration, arguments.patch, arguments.device)
-        for name, configuration in networks.items()
-    }
+    return [make_row(what, name, "", seconds[name], seconds[baseline], None, *counts[name]) for name in networks]
 
 
 def _setting(arguments: argparse.Namespace, baseline: str) -> dict[str, str]:

@@ -104,8 +104,8 @@ class ExactDecoder(Decoder):
         conv, *rest = first.get_submodule("all_modules").children()
         from_below, from_skip = conv.weight.split((x.shape[1], skip.shape[1]), 1)
         factors = [int(factor) for factor in upsample.scale_factor]  # type: ignore[union-attr]  # one number per axis
-        merged = convolve_upsampled(x, from_below, conv.bias, factors)
-        merged = merged.add_(convolve(skip, from_skip, None, conv.padding))
+        # Not in place: both are views, of which autograd would copy the whole gradient.
+        merged = convolve_upsampled(x, from_below, conv.bias, factors) + convolve(skip, from_skip, None, conv.padding)
         for module in (*rest, *others):
             merged = module(merged)
         return merged

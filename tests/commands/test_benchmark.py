@@ -4,6 +4,8 @@ import csv
 
 import pytest
 
+from nnunetv2_sa_unet.benchmark.networks import configurations
+from nnunetv2_sa_unet.benchmark.predict import interleaved_predictions
 from nnunetv2_sa_unet.commands.main import main
 
 TINY = ["benchmark", "--patch", "8", "32", "32", "--rounds", "1"]
@@ -37,12 +39,8 @@ def test_words_that_cannot_be_used_are_named(words, message, tmp_path, capsys):
     assert capsys.readouterr().err.startswith(message)
 
 
-def test_nnunets_command_predicts_with_both_networks(tmp_path, capsys):
-    from nnunetv2_sa_unet.benchmark.networks import configurations
-    from nnunetv2_sa_unet.benchmark.predict import interleaved_predictions
-
-    known = configurations((8, 32, 32))
-    networks = {name: known[name] for name in ("SAUNet_noASPP", "PlainConvUNet")}
-    seconds = interleaved_predictions(networks, "cpu", 1, tmp_path, volume=(8, 32, 32))
-    assert [len(durations) for durations in seconds] == [1, 1]
-    assert all((tmp_path / "predictions" / name / "case.nii.gz").is_file() for name in networks)
+def test_nnunets_command_predicts_with_a_network(tmp_path):
+    networks = {"SAUNet_noASPP": configurations((8, 32, 32))["SAUNet_noASPP"]}
+    ((seconds,),) = interleaved_predictions(networks, "cpu", 1, tmp_path, volume=(8, 32, 32))
+    assert seconds > 0
+    assert (tmp_path / "predictions" / "SAUNet_noASPP" / "case.nii.gz").is_file()
