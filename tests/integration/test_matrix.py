@@ -162,7 +162,11 @@ def test_a_real_isotropic_volume_is_planned_and_trained(shared, workplace, train
         "file_ending": ".nii.gz",
     }
     (data.raw / "dataset.json").write_text(json.dumps(description))
-    values = {"features_per_stage": [8] * 6, "patch_size": [64, 96, 96], "training": {"augmentation": "none"}}
+    values = {
+        "features_per_stage": [8, 8, 16, 16, 16, 16],
+        "patch_size": [64, 96, 96],
+        "training": {"augmentation": "none"},
+    }
     values["training"] |= {"num_epochs": 1, "num_iterations_per_epoch": 1, "num_val_iterations_per_epoch": 1}
     for name, kernels in (("iso", {}), ("isoPlanned", {"kernels": "planned"})):
         override = {"description": "", "configurations": {"3d_fullres": values | kernels}}
