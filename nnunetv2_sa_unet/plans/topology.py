@@ -84,6 +84,11 @@ def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) ->
     indivisible = [width for width in features if width % groups]
     if indivisible:
         raise InputError(f"features_per_stage: {indivisible[0]} is not divisible by the {groups} groups of the norm")
+    if features[-1] == groups:
+        raise InputError(
+            f"features_per_stage: the last of the {depth} stages has {groups} channels for {groups} groups of the "
+            f"norm, but the ASPP's mean over the map needs two or more in a group: give it {2 * groups} or more"
+        )
     attention_kernel = list(values.get("attention_kernel", _default_attention_kernel(n_axes)))
     _check_axes("attention_kernel", attention_kernel, n_axes)
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from nnunetv2_sa_unet.commands.main import main
+
 PLANS = "nnUNetSAUNetMatrixPlans"
 TRAINERS = ["nnUNetTrainerSAUNet", "nnUNetTrainerSAUNet_backbone333BN"]
 CONFIGURATIONS = ["2d", "3d_lowres", "3d_fullres", "3d_child", "3d_cascade_fullres"]
@@ -106,6 +108,20 @@ def test_volumes_of_every_shape_are_trained_and_predicted(dataset, train, kind, 
         assert plans["configurations"][configuration]["spacing"] == pytest.approx([3, 1, 1])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("configuration", ["2d", "3d_cascade_fullres"])
+def test_other_configurations_are_exported_to_onnx(train, tmp_path, capsys, configuration):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    if configuration == "3d_cascade_fullres":
+        for fold in (1, 0):
+            train("labels", TRAINERS[0], "3d_lowres", fold)
+    model = train("labels", TRAINERS[0], configuration)
+
+    assert main(["export-onnx", str(model), "-f", "0", "-o", str(tmp_path / "network.onnx")]) == 0
+    assert "on the centre of case case0" in capsys.readouterr().out
+
+
 def log_of(model):
     (log,) = sorted((model / "fold_0").glob("training_log_*.txt"))[-1:]
     return log.read_text()
@@ -146,7 +162,11 @@ def test_a_real_isotropic_volume_is_planned_and_trained(shared, workplace, train
         "file_ending": ".nii.gz",
     }
     (data.raw / "dataset.json").write_text(json.dumps(description))
-    values = {"features_per_stage": [8] * 6, "patch_size": [64, 96, 96], "training": {"augmentation": "none"}}
+    values = {
+        "features_per_stage": [8, 8, 16, 16, 16, 16],
+        "patch_size": [64, 96, 96],
+        "training": {"augmentation": "none"},
+    }
     values["training"] |= {"num_epochs": 1, "num_iterations_per_epoch": 1, "num_val_iterations_per_epoch": 1}
     for name, kernels in (("iso", {}), ("isoPlanned", {"kernels": "planned"})):
         override = {"description": "", "configurations": {"3d_fullres": values | kernels}}

@@ -195,6 +195,7 @@ def test_the_patch_is_divisible_by_the_strides(planned, name, trainer):
         ({"patch_size": [16, 150, 160]}, r"patch_size: .* not divisible by 8 along axis 1, which 4 stages need"),
         ({"features_per_stage": [32, 64, 128]}, "features_per_stage: found 3 entries for 4 stages"),
         ({"features_per_stage": [12, 24, 48, 96]}, "features_per_stage: 12 is not divisible by the 8 groups"),
+        ({"features_per_stage": [8] * 4}, "last of the 4 stages has 8 channels for 8 groups .*: give it 16 or more"),
         ({"norm_groups": 5}, "features_per_stage: 32 is not divisible by the 5 groups"),
         ({"kernels": "planned", "depth": 7, "features_per_stage": [32] * 7}, "depth: 7 stages, but nnU-Net planned"),
     ],
