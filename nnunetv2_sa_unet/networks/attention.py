@@ -63,7 +63,7 @@ class SpatialAttention(nn.Module):
         if descriptor.ndim == 4:
             return convolve_by_phases(descriptor, weight, before)
         planes = convolve_by_phases(fold_planes(descriptor), weight.squeeze(2), before)
-        return unfold_planes(planes, len(descriptor))
+        return unfold_planes(planes, descriptor.shape[0])
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Count the values that the convolution puts out for one sample of ``input_size`` voxels."""

@@ -53,7 +53,10 @@ def fold_planes(x: torch.Tensor) -> torch.Tensor:
 
 
 def unfold_planes(x: torch.Tensor, samples: int) -> torch.Tensor:
-    """View images (N·D, C, H, W) of N ``samples`` as volumes (N, C, D, H, W)."""
+    """View images (N·D, C, H, W) of N ``samples`` as volumes (N, C, D, H, W).
+
+    Give ``x.shape[0]`` and not ``len(x)``, which is a plain number that would fix the size of exported graphs' batches.
+    """
     voxels = x.movedim(1, -1)
     return voxels.view(samples, -1, *voxels.shape[1:]).movedim(-1, 1)
 
@@ -89,7 +92,7 @@ def convolve(
         return functional.conv2d(x, weight, bias, padding=padding, dilation=dilation)
     if weight.shape[2] == 1 and padding[0] == 0 and planes_are_images(x):
         planes = functional.conv2d(fold_planes(x), weight.squeeze(2), bias, padding=padding[1:], dilation=dilation[1:])
-        return _stored_like(x, unfold_planes(planes, len(x)))
+        return _stored_like(x, unfold_planes(planes, x.shape[0]))
     return _stored_like(x, functional.conv3d(x, weight, bias, padding=padding, dilation=dilation))
 
 
@@ -137,7 +140,7 @@ def convolve_upsampled(
         return functional.conv_transpose2d(x, kernel, bias, stride, padding)
     if kernel.shape[2] == 1 and planes_are_images(x):
         planes = functional.conv_transpose2d(fold_planes(x), kernel.squeeze(2), bias, stride[1:], padding[1:])
-        return _stored_like(x, unfold_planes(planes, len(x)))
+        return _stored_like(x, unfold_planes(planes, x.shape[0]))
     return _stored_like(x, functional.conv_transpose3d(x, kernel, bias, stride, padding))
 
 

@@ -44,7 +44,7 @@ class PlaneMaxPool3d(nn.MaxPool3d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if planes_are_images(x):
-            return unfold_planes(functional.max_pool2d(fold_planes(x), self.in_plane, self.in_plane), len(x))
+            return unfold_planes(functional.max_pool2d(fold_planes(x), self.in_plane, self.in_plane), x.shape[0])
         pooled: torch.Tensor = super().forward(x)
         return pooled
 
