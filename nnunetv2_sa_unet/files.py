@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import glob
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["complete_or_absent", "write_json"]
+__all__ = ["complete_or_absent", "remove_leftovers", "write_json", "write_rows", "write_text"]
 
 
 @contextmanager
@@ -21,8 +23,7 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     block raises, the temporary file is removed and what stood at ``path`` stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    ending = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=ending, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ending(path), dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -36,7 +37,30 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed while they wrote ``path`` left beside it; none may be writing it now."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{_ending(path)}"):
+        leftover.unlink()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` as indented JSON, complete or not at all."""
+    write_text(path, json.dumps(value, indent=4, allow_nan=False) + "\n")
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table as CSV, complete or not at all; None becomes an empty field."""
+    with complete_or_absent(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text, complete or not at all."""
     with complete_or_absent(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=4, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _ending(path: Path) -> str:
+    return "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix

@@ -9,10 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import SimpleITK
-
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.wmh.volumes import geometry_differences, itk_reason
+from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_header, shape_problem
 
 __all__ = ["IMAGE_ENDINGS", "Pair", "check_pairs", "images_in", "matched_pairs"]
 
@@ -114,19 +112,15 @@ def _names(paths: Iterable[Path]) -> str:
 def _header_problems(pair: Pair) -> list[str]:
     headers, problems = [], []
     for role, path in (("reference", pair.reference), ("prediction", pair.prediction)):
-        reader = SimpleITK.ImageFileReader()
-        reader.SetFileName(str(path))
         try:
-            reader.ReadImageInformation()
-        except RuntimeError as error:
-            problems.append(f"{pair.case}: {role} {path.name} cannot be read: {itk_reason(error)}")
+            header = read_header(path)
+        except InputError as error:
+            problems.append(f"{pair.case}: {role} {error}")
             continue
-        if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
-            problems.append(
-                f"{pair.case}: {role} {path.name} has {reader.GetDimension()} axes and "
-                f"{reader.GetNumberOfComponents()} channels; expected a 3D image of one channel"
-            )
-        headers.append(reader)
+        problem = shape_problem(header.GetDimension(), header.GetNumberOfComponents())
+        if problem is not None:
+            problems.append(f"{pair.case}: {role} {path.name} has {problem}")
+        headers.append(header)
     if problems:
         return problems
     differences = geometry_differences(*headers)

@@ -12,12 +12,11 @@ import SimpleITK
 from tqdm import tqdm
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.wmh.masks import OTHER, WMH
 from nnunetv2_sa_unet.wmh.processes import mapping
-from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_volume
+from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_volume, shape_problem
 
 __all__ = ["Checked", "SourceCase", "check_cases"]
-
-WMH, OTHER_PATHOLOGY = 1, 2
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,9 @@ def _check(case: SourceCase) -> Checked:
             problems.append(f"{case.name}: {error}")
             continue
         hashes[path] = hashlib.sha256(path.read_bytes()).hexdigest()
-        found = _shape_problem(image) or (_mask_problem(image) if path in masks else _image_problem(image))
+        found = shape_problem(image.GetDimension(), image.GetNumberOfComponentsPerPixel())
+        if found is None:
+            found = _mask_problem(image) if path in masks else _image_problem(image)
         if found is None and first is None and path == case.images[0]:
             first = image
         elif found is None and first is not None:
@@ -104,15 +105,6 @@ def _geometry(image: SimpleITK.Image) -> tuple[object, ...]:
     return image.GetSpacing(), image.GetOrigin(), image.GetDirection()
 
 
-def _shape_problem(image: SimpleITK.Image) -> str | None:
-    if image.GetDimension() == 3 and image.GetNumberOfComponentsPerPixel() == 1:
-        return None
-    return (
-        f"{image.GetDimension()} axes and {image.GetNumberOfComponentsPerPixel()} channels; expected a 3D image of "
-        "one channel"
-    )
-
-
 def _image_problem(image: SimpleITK.Image) -> str | None:
     values = SimpleITK.GetArrayViewFromImage(image)
     # ITK, and nnU-Net through it, reads what is no number in a NIfTI file as 0.
@@ -122,7 +114,7 @@ def _image_problem(image: SimpleITK.Image) -> str | None:
 
 def _mask_problem(image: SimpleITK.Image) -> str | None:
     found = np.unique(SimpleITK.GetArrayViewFromImage(image))
-    unknown = found[~np.isin(found, (0, WMH, OTHER_PATHOLOGY))]
+    unknown = found[~np.isin(found, (0, WMH, OTHER))]
     if not unknown.size:
         return None
     listed = ", ".join(f"{value:g}" for value in unknown[:5]) + (" …" if unknown.size > 5 else "")

@@ -6,7 +6,6 @@ folder is taken up by the next run.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import os
@@ -23,11 +22,12 @@ from tqdm import tqdm
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent, write_json
+from nnunetv2_sa_unet.files import complete_or_absent, remove_leftovers, write_json, write_rows
+from nnunetv2_sa_unet.wmh import masks
 from nnunetv2_sa_unet.wmh.processes import mapping
-from nnunetv2_sa_unet.wmh.raw_cases import OTHER_PATHOLOGY, Checked, SourceCase, check_cases
+from nnunetv2_sa_unet.wmh.raw_cases import Checked, SourceCase, check_cases
 from nnunetv2_sa_unet.wmh.splits import FOLDS, stratified_splits
-from nnunetv2_sa_unet.wmh.volumes import itk_reason, read_volume
+from nnunetv2_sa_unet.wmh.volumes import itk_reason, read_header, read_volume
 
 __all__ = ["CASES_NAME", "OTHER", "Recipe", "make_dataset"]
 
@@ -106,17 +106,18 @@ def make_dataset(
     hashes = {path: value for one in checked for path, value in one.hashes.items()}
     record = _record(source, files, hashes, recipe)
     staging = folder.parent / f".{folder.name}.partial"
-    if _same_record(folder, record):
-        if _is_complete(folder, files):
-            return False
-        _fill(folder, cases, files, recipe, processes)
-        return True
-    if folder.exists() and not force:
+    to_complete = _same_record(folder, record)
+    if to_complete and _is_complete(folder, files):
+        return False
+    if folder.exists() and not (to_complete or force):
         raise InputError(
             f"{folder}: exists and is not what would be made (its {_RECORD_NAME} differs, or there is none): name "
             "another data set with -d, or replace it with --force"
         )
     try:
+        if to_complete:
+            _fill(folder, cases, files, recipe, processes)
+            return True
         if not _same_record(staging, record):
             shutil.rmtree(staging, ignore_errors=True)
             write_json(staging / _RECORD_NAME, record)
@@ -188,9 +189,9 @@ def _is_complete(folder: Path, files: Sequence[_File]) -> bool:
 
 def _fill(folder: Path, cases: Sequence[SourceCase], files: Sequence[_File], recipe: Recipe, processes: int) -> None:
     """Write what is missing; every file is complete or absent."""
-    for leftover in folder.rglob(".*"):
-        leftover.unlink()
     missing = [file for file in files if not (folder / file.target).exists()]
+    for name in (*(file.target for file in missing), CASES_NAME, "splits_final.json", "dataset.json"):
+        remove_leftovers(folder / name)
     if missing:
         with mapping(min(processes, len(missing))) as apply:
             written = apply(partial(_write, folder, link=recipe.link), missing)
@@ -239,9 +240,12 @@ def _on_grid(file: _File, grid: Path) -> SimpleITK.Image:
     if file.mask:
         labels = SimpleITK.GetArrayViewFromImage(image).astype(np.uint8)
         if file.without_other:
-            labels[labels == OTHER_PATHOLOGY] = 0
+            labels[labels == masks.OTHER] = 0
         image = SimpleITK.GetImageFromArray(labels)
-    image.CopyInformation(read_volume(grid))
+    header = read_header(grid)
+    image.SetSpacing(header.GetSpacing())
+    image.SetOrigin(header.GetOrigin())
+    image.SetDirection(header.GetDirection())
     return image
 
 
@@ -254,11 +258,11 @@ def _write_image(image: SimpleITK.Image, path: Path) -> None:
 
 def _write_table(path: Path, cases: Sequence[SourceCase]) -> None:
     columns = list(dict.fromkeys(column for case in cases for column in case.row))
-    with complete_or_absent(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ["case", "split", *columns], restval="", lineterminator="\n")
-        writer.writeheader()
-        for case in cases:
-            writer.writerow({"case": case.name, "split": "training" if case.training else "test", **case.row})
+    rows = (
+        [case.name, "training" if case.training else "test", *(case.row.get(column) for column in columns)]
+        for case in cases
+    )
+    write_rows(path, ["case", "split", *columns], rows)
 
 
 def _replace(folder: Path, staging: Path) -> None:

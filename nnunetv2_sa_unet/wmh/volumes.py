@@ -14,7 +14,7 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["HEADER_TOLERANCE", "geometry_differences", "itk_reason", "read_volume"]
+__all__ = ["HEADER_TOLERANCE", "geometry_differences", "itk_reason", "read_header", "read_volume", "shape_problem"]
 
 #: How far two headers may differ: spacing and origin in mm, direction in cosines. The images and labels of
 #: the WMH challenge differ by 2e-5 in direction.
@@ -42,6 +42,28 @@ def read_volume(path: Path) -> SimpleITK.Image:
         raise InputError(f"{path}: cannot be read: {error}") from error
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read: {itk_reason(error)}") from error
+
+
+def read_header(path: Path) -> SimpleITK.ImageFileReader:
+    """Read what an image's header says, and none of its voxels.
+
+    Raises:
+        InputError: SimpleITK finds no header there; the message starts with the path.
+    """
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read: {itk_reason(error)}") from error
+    return reader
+
+
+def shape_problem(axes: int, channels: int) -> str | None:
+    """What is wrong with an image of so many axes and channels where one of 3D and one channel is needed."""
+    if (axes, channels) == (3, 1):
+        return None
+    return f"{axes} axes and {channels} channels; expected a 3D image of one channel"
 
 
 def itk_reason(error: RuntimeError) -> str:

@@ -22,14 +22,6 @@ from nnunetv2_sa_unet.commands.main import main
 WORDS = ("-d", "500", "-np", "1")
 
 
-@pytest.fixture
-def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("raw", "preprocessed", "results"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
-    return tmp_path / "raw"
-
-
 def convert(source: Path, *words: str) -> int:
     return main(["convert", "wmh-challenge", str(source), *WORDS, *words])
 
@@ -274,11 +266,39 @@ def test_a_run_after_a_kill_finishes_the_job(challenge_tree: Any, raw: Path) -> 
     assert not finished.exists()
     kept = next(staging.glob("labelsTr/[!.]*"))
     written = kept.stat().st_mtime_ns
-    (kept.parent / ".half-written.nii.gz").touch()
+    missing = next(name for name in sorted(expected) if not (staging / name).exists())
+    half_written = staging / missing
+    half_written.with_name(f".{half_written.name}.abcdefgh{''.join(half_written.suffixes[-2:])}").touch()
     assert convert(challenge_tree.root, "--channels", "FLAIR,T1") == 0
     assert {name: content for name, (content, _) in contents(finished).items()} == expected
     assert (finished / "labelsTr" / kept.name).stat().st_mtime_ns == written
     assert [path.name for path in raw.iterdir()] == [finished.name]
+
+
+def test_missing_files_of_a_data_set_are_made_again_and_the_users_own_stay(
+    challenge_tree: Any, raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(challenge_tree.root) == 0
+    folder = raw / "Dataset500_WMHChallenge"
+    expected = {name: content for name, (content, _) in contents(folder).items()}
+    image = next(folder.glob("imagesTr/*"))
+    image.unlink()
+    own = folder / "imagesTr" / ".notes.nii.gz"
+    own.touch()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", full)
+        assert convert(challenge_tree.root) == 1
+    assert f"{folder}: cannot be made" in capsys.readouterr().err
+    half_written = image.with_name(f".{image.name}.abcdefgh.nii.gz")
+    half_written.touch()
+    assert convert(challenge_tree.root) == 0
+    assert own.exists()
+    own.unlink()
+    assert {name: content for name, (content, _) in contents(folder).items()} == expected
 
 
 def test_what_a_kill_left_of_another_conversion_is_not_used(challenge_tree: Any, raw: Path) -> None:

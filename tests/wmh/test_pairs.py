@@ -102,7 +102,7 @@ def test_all_problems_of_all_files_are_named_at_once(folders: tuple[Path, Path])
     first, *problems = str(error.value).splitlines()
     assert first == f"references in {references} and predictions in {predictions} do not match:"
     assert len(problems) == 5
-    assert problems[0].startswith("  broken: prediction broken.nii.gz cannot be read: ")
+    assert problems[0].startswith(f"  broken: prediction {predictions / 'broken.nii.gz'}: cannot be read: ")
     assert problems[1] == "  extra: no reference for extra.nii.gz; add it or remove the prediction"
     assert problems[2] == "  missing: no prediction for missing.nii.gz; add it or remove the reference"
     assert "spacing (1, 1, 3), expected (1, 1.2, 3); origin (0, 0, 0), expected (-10, 20, 5)" in problems[3]
