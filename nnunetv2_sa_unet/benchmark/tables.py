@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from statistics import median, quantiles
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nnunetv2_sa_unet.files import complete_or_absent
+from nnunetv2_sa_unet.files import complete_or_absent, write_rows
 
 __all__ = ["Row", "draw", "make_row", "markdown", "write_csv"]
 
@@ -80,13 +79,7 @@ def make_row(
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write one line per row, under the names of the attributes."""
-    columns = [field.name for field in fields(Row)]
-    with complete_or_absent(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for row in rows:
-            values = (getattr(row, column) for column in columns)
-            writer.writerow("" if value is None else value for value in values)
+    write_rows(path, [field.name for field in fields(Row)], map(astuple, rows))
 
 
 def markdown(rows: Sequence[Row], setting: Mapping[str, str]) -> str:

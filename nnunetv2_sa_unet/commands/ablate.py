@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.arguments import at_least
-from nnunetv2_sa_unet.commands.plan import dataset_name, load_json, load_override, plans_name, required_folder
+from nnunetv2_sa_unet.commands.plan import load_json, load_override, plans_name
+from nnunetv2_sa_unet.datasets import dataset_name, required_folder
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
 from nnunetv2_sa_unet.plans.variants import VARIANTS

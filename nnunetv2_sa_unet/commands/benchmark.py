@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.benchmark.measure import count_multiplications
     from nnunetv2_sa_unet.benchmark.networks import DEFAULT_NETWORKS, configurations
     from nnunetv2_sa_unet.benchmark.tables import draw, markdown, write_csv
-    from nnunetv2_sa_unet.files import complete_or_absent
+    from nnunetv2_sa_unet.files import write_text
 
     known = configurations(arguments.patch)
     names = list(dict.fromkeys(arguments.networks or DEFAULT_NETWORKS))
@@ -97,8 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     write_csv(output / "benchmark.csv", rows)
     draw(output / "benchmark.png", rows, f"{setting['patch']} on {setting['device']}")
-    with complete_or_absent(output / "benchmark.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(output / "benchmark.md", text)
     print(text, end="")
     print(f"wrote {', '.join(str(output / f'benchmark.{kind}') for kind in ('csv', 'md', 'png'))}")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_sa_unet.commands.arguments import at_least
-from nnunetv2_sa_unet.commands.plan import required_folder
+from nnunetv2_sa_unet.datasets import required_folder
 from nnunetv2_sa_unet.errors import InputError
 
 __all__ = ["add_dataset_arguments", "add_parser", "new_dataset", "run"]

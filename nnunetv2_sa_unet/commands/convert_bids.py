@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_sa_unet.commands.convert import add_dataset_arguments, new_dataset
+from nnunetv2_sa_unet.datasets import dataset_number
 from nnunetv2_sa_unet.errors import InputError
 
 __all__ = ["add_parser", "run"]
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     training = sum(case.training for case in cases)
     print(f"{training} training cases with a lesion mask, {len(cases) - training} cases to predict")
     print(f"Written: {folder}" if made else f"There already, and nothing was changed: {folder}")
-    number = int(folder.name[7:10])
+    number = dataset_number(folder.name)
     if training:
         print(f"Next:    nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity")
     if training < len(cases):

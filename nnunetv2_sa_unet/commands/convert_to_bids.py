@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_sa_unet.commands.plan import required_folder
+from nnunetv2_sa_unet.datasets import dataset_name, required_folder
 
 __all__ = ["add_parser", "run"]
 
@@ -29,7 +29,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the derivative."""
-    from nnunetv2_sa_unet.commands.plan import dataset_name
     from nnunetv2_sa_unet.wmh.bids_derivative import read_table, write_derivative
     from nnunetv2_sa_unet.wmh.raw_dataset import CASES_NAME
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.convert import add_dataset_arguments, new_dataset
+from nnunetv2_sa_unet.datasets import dataset_number
 from nnunetv2_sa_unet.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     for remark in incomplete_scanners(cases):
         print(f"warning: {remark}")
     print(f"Written: {folder}" if made else f"There already, and nothing was changed: {folder}")
-    print(f"Next:    nnUNetv2_plan_and_preprocess -d {int(folder.name[7:10])} --verify_dataset_integrity")
+    print(f"Next:    nnUNetv2_plan_and_preprocess -d {dataset_number(folder.name)} --verify_dataset_integrity")
     return 0
 
 

@@ -13,13 +13,14 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunetv2_sa_unet.datasets import dataset_name, dataset_number, required_folder
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.plans.overrides import Override
 
-__all__ = ["add_parser", "dataset_name", "load_json", "load_override", "plans_name", "required_folder", "run"]
+__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     _describe(plans, arguments.configurations or list(plans["configurations"]))
 
     trainable = "3d_fullres" if "3d_fullres" in plans["configurations"] else next(iter(plans["configurations"]))
-    number = int(dataset[len("Dataset") :].split("_")[0])
+    number = dataset_number(dataset)
     print(f"Written: {path}")
     unprepared = _without_data(plans, folder)
     if unprepared:
@@ -183,34 +184,6 @@ def load_json(path: Path, hint: str) -> Any:
         raise InputError(f"{path}: cannot be read as JSON ({error}): {hint}") from None
 
 
-def required_folder(variable: str) -> str:
-    """Return the folder that one of nnU-Net's environment variables names.
-
-    Raises:
-        InputError: if the variable is not set.
-    """
-    value = os.environ.get(variable)
-    if not value:
-        raise InputError(f"{variable}: not set: export it as for nnU-Net's own commands")
-    return value
-
-
-def dataset_name(dataset: str) -> str:
-    """Return a data set's full name (``Dataset001_NAME``) from its number or name.
-
-    Raises:
-        InputError: if nnU-Net does not know it.
-    """
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-
-    required_folder("nnUNet_preprocessed")
-    try:
-        return str(maybe_convert_to_dataset_name(dataset))
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"-d {dataset}: {reason}") from None
-
-
 def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
     """Warn where an override assumes another number of classes than the data set has: labels make the heads."""
     labels = load_json(folder / "dataset.json", "run nnUNetv2_plan_and_preprocess first")["labels"]
@@ -226,13 +199,15 @@ def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
 
 def _write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:
     """Write the plans unless that would replace others, or those that a trained model was made with."""
+    from nnunetv2_sa_unet.nnunet.model_folder import is_trained
+
     if path.exists():
         if load_json(path, "remove it") == json.loads(json.dumps(plans)):
             return
         models = [
             folder
             for folder in (Path(os.environ.get("nnUNet_results", "")) / dataset).glob(f"*__{path.stem}__*")
-            if any(folder.glob("fold_*/checkpoint_*.pth"))
+            if is_trained(folder)
         ]
         if models:
             raise InputError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nnunetv2_sa_unet.commands.ablate import check_folds, fold_numbers
 from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.commands.evaluate import make_writable, print_remarks
-from nnunetv2_sa_unet.commands.plan import dataset_name, required_folder
+from nnunetv2_sa_unet.datasets import dataset_name, required_folder
 from nnunetv2_sa_unet.errors import InputError
 
 if TYPE_CHECKING:
@@ -255,7 +255,8 @@ def _score(pairs: Mapping[str, Sequence[Pair]], processes: int) -> dict[str, dic
 
 def _write(output: Path, tables: Sequence[Table], markdown: Sequence[str]) -> None:
     """Write the tables, and remove those of an earlier run that this one does not make."""
-    from nnunetv2_sa_unet.wmh.layout import as_latex, write_csv, write_text
+    from nnunetv2_sa_unet.files import write_text
+    from nnunetv2_sa_unet.wmh.layout import as_latex, write_csv
 
     for name in ("table1", "table2", "table3", "differences", "observers"):
         (output / f"{name}.csv").unlink(missing_ok=True)
@@ -268,16 +269,16 @@ def _write(output: Path, tables: Sequence[Table], markdown: Sequence[str]) -> No
 
 
 def _write_cases(path: Path, scores: Mapping[str, Mapping[str, Any]], models: Sequence[Model]) -> None:
-    import csv
     from dataclasses import astuple
 
-    from nnunetv2_sa_unet.files import complete_or_absent
+    from nnunetv2_sa_unet.files import write_rows
     from nnunetv2_sa_unet.wmh.scoring import COLUMNS
     from nnunetv2_sa_unet.wmh.tables import cases_by_scanner
 
     scanner = {case: site for site, cases in cases_by_scanner(list(models[0].cases)).items() for case in cases}
-    with complete_or_absent(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["model", "scanner", *COLUMNS])
-        for name, cases in scores.items():
-            writer.writerows((name, scanner[case], case, *astuple(metrics)) for case, metrics in cases.items())
+    rows = (
+        (name, scanner[case], case, *astuple(metrics))
+        for name, cases in scores.items()
+        for case, metrics in cases.items()
+    )
+    write_rows(path, ["model", "scanner", *COLUMNS], rows)

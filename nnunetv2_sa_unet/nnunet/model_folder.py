@@ -21,7 +21,8 @@ from nnunetv2_sa_unet.plans.configurations import resolve
 from nnunetv2_sa_unet.plans.variants import Variant
 
 __all__ = [
-    "VERSION_KEY", "check_network", "differing_keys", "has_checkpoint", "stored_plans", "with_stored_network",
+    "VERSION_KEY", "check_network", "differing_keys", "has_checkpoint", "is_trained", "stored_plans",
+    "with_stored_network",
 ]  # fmt: skip
 
 #: Where in a model's plans.json the version of this package stands that trained it last.
@@ -37,13 +38,18 @@ def has_checkpoint(fold_folder: Path) -> bool:
     return any(fold_folder.glob("checkpoint_*.pth"))
 
 
+def is_trained(model_folder: Path) -> bool:
+    """Tell whether any fold of a model has a checkpoint."""
+    return any(has_checkpoint(fold_folder) for fold_folder in model_folder.glob("fold_*"))
+
+
 def stored_plans(model_folder: Path) -> dict[str, Any] | None:
     """Return the plans that the trained folds of a model folder share, or None if no fold has a checkpoint.
 
     Raises:
         InputError: if there are checkpoints but no readable plans.json.
     """
-    if not any(has_checkpoint(fold_folder) for fold_folder in model_folder.glob("fold_*")):
+    if not is_trained(model_folder):
         return None
     path = model_folder / "plans.json"
     try:

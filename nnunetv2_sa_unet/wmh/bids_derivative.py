@@ -12,7 +12,7 @@ import SimpleITK
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent, write_json
+from nnunetv2_sa_unet.files import complete_or_absent, write_json, write_text
 from nnunetv2_sa_unet.wmh.masks import predicted_wmh
 from nnunetv2_sa_unet.wmh.pairs import images_in
 from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_volume
@@ -116,8 +116,7 @@ def _describe(folder: Path, source: Path | None) -> None:
     """Write the folder's description, unless there is one."""
     readme, description = folder / "README.md", folder / "dataset_description.json"
     if not readme.exists():
-        with complete_or_absent(readme) as temporary:
-            temporary.write_text(_README, encoding="utf-8")
+        write_text(readme, _README)
     if description.exists():
         return
     write_json(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_sa_unet.files import complete_or_absent
+from nnunetv2_sa_unet.files import write_rows
 
-__all__ = ["Table", "as_latex", "as_markdown", "write_csv", "write_text"]
+__all__ = ["Table", "as_latex", "as_markdown", "write_csv"]
 
 # What LaTeX reads as commands, and what is no letter in all of its fonts.
 _LATEX = {
@@ -85,17 +84,8 @@ def as_latex(table: Table) -> str:
 
 def write_csv(path: Path, table: Table) -> None:
     """Write a column a number; what has no value is an empty field."""
-    with complete_or_absent(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(table.records[0]) if table.records else [], lineterminator="\n")
-        writer.writeheader()
-        # The csv module writes None as an empty field.
-        writer.writerows(table.records)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file of text."""
-    with complete_or_absent(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    columns = list(table.records[0]) if table.records else []
+    write_rows(path, columns, ([record[column] for column in columns] for record in table.records))
 
 
 def _escaped(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent
+from nnunetv2_sa_unet.files import write_rows
 from nnunetv2_sa_unet.wmh.metrics import CaseMetrics, score
 from nnunetv2_sa_unet.wmh.pairs import Pair
 from nnunetv2_sa_unet.wmh.processes import mapping
@@ -79,11 +78,7 @@ def score_pairs(pairs: Sequence[Pair], processes: int, progress: bool = False) -
 
 def write_metrics(path: Path, cases: Iterable[ScoredCase]) -> None:
     """Write one row a case with ``COLUMNS``; what has no value is an empty field."""
-    with complete_or_absent(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        # The csv module writes None as an empty field.
-        writer.writerows((case.case, *astuple(case.metrics)) for case in cases)
+    write_rows(path, COLUMNS, ((case.case, *astuple(case.metrics)) for case in cases))
 
 
 def _score_or_problem(pair: Pair) -> ScoredCase | InputError:

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from nnunetv2_sa_unet.datasets import dataset_number
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import write_json
+from nnunetv2_sa_unet.files import write_json, write_text
 from nnunetv2_sa_unet.programs import start_of
 from nnunetv2_sa_unet.wmh.crossvalidation import validation_pairs
-from nnunetv2_sa_unet.wmh.layout import as_markdown, write_csv, write_text
+from nnunetv2_sa_unet.wmh.layout import as_markdown, write_csv
 from nnunetv2_sa_unet.workflow.slots import free_gpu, lock_folder, only_one
 from nnunetv2_sa_unet.workflow.study import Study
 
@@ -71,7 +72,7 @@ def train(study: Study, variant: str, fold: int) -> None:
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         if study.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(free_gpu(study.gpus, lock_folder()))
-        where = [str(study.number), study.configuration, str(fold)]
+        where = [str(dataset_number(study.dataset)), study.configuration, str(fold)]
         command = ["nnUNetv2_train", *where, "-tr", variant, "-p", study.plans, "-device", study.device, *words]
         log = study.log(variant, fold)
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -54,11 +54,6 @@ class Study:
     output: str
 
     @property
-    def number(self) -> int:
-        """The data set's number."""
-        return int(self.dataset.removeprefix("Dataset").split("_")[0])
-
-    @property
     def splits_file(self) -> Path:
         """nnU-Net's split into folds."""
         return Path(self.preprocessed, "splits_final.json")

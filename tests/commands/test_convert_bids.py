@@ -57,14 +57,6 @@ def bids(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("raw", "preprocessed", "results"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
-    return tmp_path / "raw"
-
-
 def convert(source: Path, *words: str) -> int:
     return main(["convert", "bids", str(source), "-d", "600", "-np", "1", *words])
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from nnunetv2_sa_unet.wmh.layout import Table, as_latex, as_markdown, write_csv, write_text
+from nnunetv2_sa_unet.files import write_text
+from nnunetv2_sa_unet.wmh.layout import Table, as_latex, as_markdown, write_csv
 
 TABLE = Table(
     name="table9",
