@@ -117,7 +117,7 @@ def _header_problems(pair: Pair) -> list[str]:
         except InputError as error:
             problems.append(f"{pair.case}: {role} {error}")
             continue
-        problem = shape_problem(header.GetDimension(), header.GetNumberOfComponents())
+        problem = shape_problem(header)
         if problem is not None:
             problems.append(f"{pair.case}: {role} {path.name} has {problem}")
         headers.append(header)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent, remove_leftovers, write_json, write_rows
+from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json, write_rows
 from nnunetv2_sa_unet.wmh import masks
 from nnunetv2_sa_unet.wmh.processes import mapping
 from nnunetv2_sa_unet.wmh.raw_cases import Checked, SourceCase, check_cases
@@ -189,9 +189,9 @@ def _is_complete(folder: Path, files: Sequence[_File]) -> bool:
 
 def _fill(folder: Path, cases: Sequence[SourceCase], files: Sequence[_File], recipe: Recipe, processes: int) -> None:
     """Write what is missing; every file is complete or absent."""
+    for place in {folder, *((folder / file.target).parent for file in files)}:
+        remove_unfinished(place)
     missing = [file for file in files if not (folder / file.target).exists()]
-    for name in (*(file.target for file in missing), CASES_NAME, "splits_final.json", "dataset.json"):
-        remove_leftovers(folder / name)
     if missing:
         with mapping(min(processes, len(missing))) as apply:
             written = apply(partial(_write, folder, link=recipe.link), missing)
