@@ -16,8 +16,11 @@ import signal
 import sys
 from pydoc import locate
 
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.nnunet import segmentation_run  # noqa: F401 imported for the forks
+from nnunetv2_sa_unet.nnunet.trainers import nnUNetTrainerSAUNet
 
 
 def run(words: list[str], function: str | None = None, nth: int = 0) -> int:
@@ -53,6 +56,8 @@ def kill_at(function: str, nth: int) -> None:
 
 
 if __name__ == "__main__":
+    # nnU-Net's search imports all trainers there are.
+    recursive_find_trainer_class_by_name(nnUNetTrainerSAUNet.__name__)
     points, words = json.loads(sys.argv[1]), sys.argv[2:]
     statuses = []
     # What the runs print comes before.
