@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from nnunetv2_sa_unet.datasets import dataset_number
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json, write_text
 from nnunetv2_sa_unet.programs import start_of
@@ -72,7 +71,7 @@ def train(study: Study, variant: str, fold: int) -> None:
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         if study.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(free_gpu(study.gpus, lock_folder()))
-        where = [str(dataset_number(study.dataset)), study.configuration, str(fold)]
+        where = [str(study.number), study.configuration, str(fold)]
         command = ["nnUNetv2_train", *where, "-tr", variant, "-p", study.plans, "-device", study.device, *words]
         log = study.log(variant, fold)
         log.parent.mkdir(parents=True, exist_ok=True)

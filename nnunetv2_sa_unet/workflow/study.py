@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_sa_unet.datasets import dataset_number
 from nnunetv2_sa_unet.wmh.ablation_table import ablation_table
 from nnunetv2_sa_unet.wmh.layout import Table
 
@@ -52,6 +53,11 @@ class Study:
     preprocessed: str
     results: str
     output: str
+
+    @property
+    def number(self) -> int:
+        """The data set's number."""
+        return dataset_number(self.dataset)
 
     @property
     def splits_file(self) -> Path:
