@@ -16,7 +16,7 @@ from nnunetv2_sa_unet.errors import InputError
 
 __all__ = ["main"]
 
-COMMANDS = ("ablate", "benchmark", "convert", "demo", "doctor", "evaluate", "export-onnx", "plan", "tables")
+COMMANDS = ("ablate", "benchmark", "convert", "demo", "doctor", "evaluate", "export-onnx", "plan", "report", "tables")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

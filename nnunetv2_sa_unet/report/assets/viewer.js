@@ -1,0 +1,227 @@
+/* The viewer: one NiiVue for the page, moved into the section of the subject that it shows. NiiVue and a subject's
+   volumes are scripts that are loaded when they are first needed, because a page opened from a file may load scripts
+   and nothing else. */
+(function () {
+  "use strict";
+  const panel = document.getElementById("viewer");
+  const canvas = document.getElementById("canvas");
+  const status = document.getElementById("status");
+  const sliders = ["mask", "reference", "probabilities"];
+  const SEGMENTED = 1, OTHER = 2, FALSE = 3, MISSED = 4;
+  const COLOURS = {
+    mask: { [SEGMENTED]: [230, 159, 0], [OTHER]: [204, 121, 167], [FALSE]: [213, 94, 0] },
+    reference: { [SEGMENTED]: [86, 180, 233], [OTHER]: [204, 121, 167], [MISSED]: [240, 228, 66] },
+  };
+  let viewer = null;
+  let shown = null; // the section whose volumes are loaded
+  let wanted = null; // the section that was asked for last
+  let layers = {};
+  let places = [];
+  let at = 0;
+  let white = 1; // the brightness that the pictures show white
+
+  function load(source) {
+    return new Promise(function (resolve, reject) {
+      const script = document.createElement("script");
+      script.src = source;
+      script.onload = resolve;
+      script.onerror = () => reject(new Error(source + " cannot be loaded: is the folder “report” beside this page?"));
+      document.head.append(script);
+    }).finally(() => document.head.querySelectorAll("script").forEach((script) => script.remove()));
+  }
+
+  // A subject's script calls this; what it brings is taken once and not kept.
+  let arrived = {};
+  window.nnunetv2SaUnetVolumes = function (name, files) {
+    arrived[name] = files;
+  };
+
+  async function start() {
+    if (viewer) return;
+    if (!document.createElement("canvas").getContext("webgl2")) {
+      throw new Error("This browser has no WebGL 2, which the viewer needs; the pictures below do without.");
+    }
+    if (!window.niivue) await load("report/niivue.umd.js");
+    viewer = new window.niivue.Niivue({
+      isRadiologicalConvention: true,
+      isNearestInterpolation: true,
+      sagittalNoseLeft: true,
+      multiplanarShowRender: 0,
+      crosshairColor: [0.34, 0.71, 0.91, 0.9],
+      crosshairWidth: 1,
+      crosshairGap: 8,
+      backColor: [0, 0, 0, 1],
+      fontColor: [0.85, 0.88, 0.9, 1],
+      dragAndDropEnabled: false,
+      scrollRequiresFocus: true,
+      logLevel: "error",
+      loadingText: "",
+    });
+    viewer.onLocationChange = report;
+    await viewer.attachToCanvas(canvas);
+  }
+
+  async function overlay(name, base64) {
+    const options = { base64: base64, name: name + ".nii.gz", opacity: 0 };
+    if (name === "flair") Object.assign(options, { colormap: "gray", opacity: 1 });
+    if (name === "probabilities") Object.assign(options, { colormap: "viridis", cal_min: 0.05, cal_max: 1 });
+    const image = await window.niivue.NVImage.loadFromBase64(options);
+    if (name in COLOURS) {
+      const table = { R: [0], G: [0], B: [0], A: [0], I: [0], labels: [""] };
+      for (const [label, colour] of Object.entries(COLOURS[name])) {
+        ["R", "G", "B"].forEach((channel, index) => table[channel].push(colour[index]));
+        table.A.push(255);
+        table.I.push(Number(label));
+        table.labels.push("");
+      }
+      image.setColormapLabel(table);
+    }
+    return image;
+  }
+
+  async function open(section) {
+    wanted = section;
+    section.querySelector(".viewer-place").append(panel);
+    panel.hidden = false;
+    const same = shown === section;
+    if (!same) say("Loading the volumes of " + nameOf(section) + " …");
+    try {
+      await start();
+      if (!same) await show(section);
+    } catch (error) {
+      if (wanted === section) say(error.message);
+      return;
+    }
+    if (wanted === section) canvas.focus({ preventScroll: true });
+  }
+
+  async function show(section) {
+    const name = section.dataset.volumes;
+    await load("report/" + name);
+    const files = arrived[name];
+    arrived = {};
+    const images = {};
+    for (const layer of ["flair", "reference", "mask", "probabilities"]) {
+      if (files[layer]) images[layer] = await overlay(layer, files[layer]);
+    }
+    // Somebody may have asked for the next subject meanwhile.
+    if (wanted !== section) return;
+    while (viewer.volumes.length) viewer.removeVolume(viewer.volumes[0]);
+    layers = {};
+    for (const [layer, image] of Object.entries(images)) {
+      viewer.addVolume(image);
+      layers[layer] = image;
+    }
+    shown = section;
+    white = layers.flair.cal_max;
+    for (const slider of sliders) document.getElementById(slider).closest("label").hidden = !(slider in layers);
+    sliders.forEach(blend);
+    contrast();
+    arrange();
+    places = Array.from(section.querySelectorAll("button.look"), (button) => button.dataset.place);
+    at = 0;
+    if (places.length) jump(places[0]);
+    else viewer.createOnLocationChange();
+  }
+
+  function blend(layer) {
+    if (layer in layers) {
+      viewer.setOpacity(viewer.volumes.indexOf(layers[layer]), Number(document.getElementById(layer).value) / 100);
+    }
+  }
+
+  function contrast() {
+    if (!shown) return;
+    layers.flair.cal_max = white * 100 / Number(document.getElementById("contrast").value);
+    viewer.updateGLVolume();
+  }
+
+  function arrange() {
+    if (!viewer) return;
+    const kind = document.getElementById("view").value;
+    if (kind === "axial") {
+      viewer.clearCustomLayout();
+      viewer.setSliceType(viewer.sliceTypeAxial);
+    } else {
+      // The axial slice is what was segmented: it gets the most room.
+      viewer.setCustomLayout([
+        { sliceType: viewer.sliceTypeAxial, position: [0, 0, 0.6, 1] },
+        { sliceType: viewer.sliceTypeCoronal, position: [0.6, 0, 0.4, 0.5] },
+        { sliceType: viewer.sliceTypeSagittal, position: [0.6, 0.5, 0.4, 0.5] },
+      ]);
+    }
+  }
+
+  function jump(place) {
+    at = Math.max(places.indexOf(place), 0);
+    // The last argument: by the true affine, also where slices are oblique.
+    viewer.scene.crosshairPos = viewer.mm2frac(place.split(" ").map(Number), 0, true);
+    viewer.createOnLocationChange();
+    viewer.drawScene();
+  }
+
+  function next(by) {
+    if (places.length) jump(places[(at + by + places.length) % places.length]);
+  }
+
+  function report(location) {
+    const words = ["x y z " + Array.from(location.mm).slice(0, 3).map((mm) => mm.toFixed(0)).join(" ") + " mm"];
+    for (const entry of location.values || []) {
+      if (entry.name === "flair.nii.gz") words.push("FLAIR " + entry.value.toFixed(0));
+      if (entry.name === "probabilities.nii.gz") words.push("probability " + entry.value.toFixed(2));
+      if (entry.name === "mask.nii.gz" && entry.value) words.push({ [SEGMENTED]: "WMH", [OTHER]: "other pathology", [FALSE]: "false positive" }[Math.round(entry.value)]);
+      if (entry.name === "reference.nii.gz" && entry.value) words.push("reference: " + { [SEGMENTED]: "WMH", [OTHER]: "other pathology", [MISSED]: "missed" }[Math.round(entry.value)]);
+    }
+    say((shown ? nameOf(shown) + " · " : "") + words.join(" · "));
+  }
+
+  function nameOf(section) {
+    return section.querySelector("h2").textContent;
+  }
+
+  function say(words) {
+    status.textContent = words;
+  }
+
+  function close() {
+    const section = panel.closest(".subject");
+    panel.hidden = true;
+    wanted = null;
+    if (section) section.querySelector("button.open").focus();
+  }
+
+  document.getElementById("sections").addEventListener("click", async function (event) {
+    const from = event.target.closest("button.open, button.look, .tile[data-place]");
+    if (!from) return;
+    const section = from.closest(".subject");
+    await open(section);
+    if (shown === section && from.dataset.place) {
+      jump(from.dataset.place);
+      panel.scrollIntoView({ block: "nearest" });
+    }
+  });
+  for (const slider of sliders) document.getElementById(slider).addEventListener("input", () => blend(slider));
+  document.getElementById("contrast").addEventListener("input", contrast);
+  document.getElementById("view").addEventListener("change", arrange);
+  document.getElementById("earlier").addEventListener("click", () => next(-1));
+  document.getElementById("later").addEventListener("click", () => next(1));
+  document.getElementById("close").addEventListener("click", close);
+  panel.addEventListener("keydown", function (event) {
+    if (event.key === "Escape") close();
+  });
+  // NiiVue has keys of its own on the canvas, some of which only surprise: they do not reach it.
+  panel.addEventListener("keydown", function (event) {
+    if (event.target !== canvas) return;
+    const actions = {
+      ArrowUp: () => viewer.moveCrosshairInVox(0, 0, 1),
+      ArrowDown: () => viewer.moveCrosshairInVox(0, 0, -1),
+      ArrowLeft: () => next(-1),
+      ArrowRight: () => next(1),
+    };
+    if (event.key in actions && shown) {
+      event.preventDefault();
+      event.stopPropagation();
+      actions[event.key]();
+    }
+  }, true);
+})();
