@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -19,10 +18,9 @@ __all__ = ["brain_mask"]
 
 #: The work is done on a grid of about this many mm: the brain's outline needs no more.
 WORKING_MM = 2.0
-#: The darkest tissue that counts, in parts of Otsu's threshold between air and tissue.
-DARKEST = 0.8
-#: The brightest that counts, in parts of the brain's median: fat is brighter. Bright lesions are filled in later.
-BRIGHTEST = 1.6
+#: Tissue from here to there counts, in parts of the brain's median. Fluid, bone and air are darker, fat is brighter;
+#: bright lesions are filled in later.
+DARKEST, BRIGHTEST = 0.5, 1.6
 #: Half the width (mm) of the bridges between brain and scalp that are cut.
 BRIDGE_MM = 5.0
 #: Half the width (mm) of sulci and ventricles that are filled.
@@ -32,9 +30,9 @@ GAP_MM = 10.0
 def brain_mask(flair: NDArray[Any], spacing: tuple[float, float, float]) -> BoolArray | None:
     """The brain by brightness and connectedness, with its ventricles and sulci filled.
 
-    Tissue between ``DARKEST`` and ``BRIGHTEST`` is eroded in each slice by ``BRIDGE_MM``; the largest connected part
-    that is left is grown back by 1 mm more than it was eroded, closed by ``GAP_MM`` and filled in each slice. It works
-    on whole heads and on images whose skull was removed.
+    The brain's median is that of the middle of the volume. Tissue between ``DARKEST`` and ``BRIGHTEST`` of it is eroded
+    in each slice by ``BRIDGE_MM``; the largest connected part that is left is grown back by 1 mm more than it was
+    eroded, closed by ``GAP_MM`` and filled in each slice. It works on whole heads and where the skull was removed.
 
     Args:
         flair: brightness (z, y, x), z across axial slices.
@@ -46,15 +44,14 @@ def brain_mask(flair: NDArray[Any], spacing: tuple[float, float, float]) -> Bool
     steps = [max(1, round(WORKING_MM / edge)) for edge in spacing]
     coarse = flair[tuple(slice(None, None, step) for step in steps)].astype(np.float32)
     _, row_mm, column_mm = (edge * step for edge, step in zip(spacing, steps, strict=True))
-    coarse = np.clip(coarse, 0, np.percentile(coarse, 98))
     smooth = ndimage.gaussian_filter(coarse, (0, 1 / row_mm, 1 / column_mm))
-    if smooth.max() == smooth.min():
+    # The middle of a head is brain and ventricles, whatever surrounds it.
+    middle = smooth[tuple(slice(size // 3, max(size // 3 + 1, 2 * size // 3)) for size in smooth.shape)]
+    bright = middle[middle > 0.3 * np.percentile(middle, 95)]
+    if not bright.size or bright.max() <= 0:
         return None
-    tissue = smooth > DARKEST * _otsu(smooth)
-    middle = tuple(slice(size // 3, max(size // 3 + 1, 2 * size // 3)) for size in smooth.shape)
-    if not tissue[middle].any():
-        return None
-    tissue &= smooth < BRIGHTEST * np.median(smooth[middle][tissue[middle]])
+    level = float(np.median(bright))
+    tissue = (smooth > DARKEST * level) & (smooth < BRIGHTEST * level)
 
     def disc(radius: float) -> BoolArray:
         rows = np.arange(-int(radius // row_mm), int(radius // row_mm) + 1) * row_mm
@@ -76,9 +73,3 @@ def brain_mask(flair: NDArray[Any], spacing: tuple[float, float, float]) -> Bool
         brain = np.repeat(brain, step, axis)
     full: BoolArray = brain[tuple(slice(size) for size in flair.shape)]
     return full
-
-
-def _otsu(values: NDArray[Any]) -> float:
-    otsu = SimpleITK.OtsuThresholdImageFilter()
-    otsu.Execute(SimpleITK.GetImageFromArray(values))
-    return float(otsu.GetThreshold())

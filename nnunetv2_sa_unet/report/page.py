@@ -127,5 +127,7 @@ def _ml(volume: float) -> str:
 def _size(size: SizeClass) -> str:
     """A size class in mm³, for the head of a column."""
     if size.limit is None:
-        return f"≥ {size.smallest:g}"
-    return f"{size.smallest:g}–{size.limit:g}" if size.smallest else f"< {size.limit:g}"
+        return f"≥\N{NO-BREAK SPACE}{size.smallest:g}"
+    if not size.smallest:
+        return f"<\N{NO-BREAK SPACE}{size.limit:g}"
+    return f"{size.smallest:g}\N{WORD JOINER}–\N{WORD JOINER}{size.limit:g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from nnunetv2_sa_unet.report.page import ASSETS, SCRIPTS_AND_STYLES, render_page
 from nnunetv2_sa_unet.report.subjects import examine, files_of
 from nnunetv2_sa_unet.wmh.pairs import images_in
 from nnunetv2_sa_unet.wmh.processes import default_processes, mapping
-from nnunetv2_sa_unet.wmh.segmentation import read_segmentation
+from nnunetv2_sa_unet.wmh.segmentation import Subject, read_segmentation
 
 __all__ = ["FOLDER_NAME", "PAGE_NAME", "write_report"]
 
@@ -39,7 +39,7 @@ def write_report(folder: Path, references: Path | None = None) -> Path:
         InputError: there is no record of a segmentation, or no folder of references.
     """
     segmentation = read_segmentation(folder)
-    truths, problems = _references(references, [row.subject for row in segmentation.subjects])
+    truths, problems = _references(references, segmentation.subjects)
     report = folder / FOLDER_NAME
     earlier = set(_earlier_files(report))
     planned = [name for row in segmentation.subjects for name in files_of(row.subject)]
@@ -65,21 +65,22 @@ def write_report(folder: Path, references: Path | None = None) -> Path:
     return folder / PAGE_NAME
 
 
-def _references(folder: Path | None, subjects: list[str]) -> tuple[dict[str, Path], list[str]]:
+def _references(folder: Path | None, rows: Sequence[Subject]) -> tuple[dict[str, Path], list[str]]:
     """The reference of each subject, and what is wrong with the folder, one line each."""
     if folder is None:
         return {}, []
     images = images_in(folder)
-    problems = []
-    for subject in subjects:
-        paths = images.get(subject, [])
-        if len(paths) != 1:
-            found = "no reference" if not paths else " and ".join(path.name for path in paths) + " are one reference"
-            problems.append(f"{subject}: {found} in {folder}; not scored")
-    strangers = sorted(images.keys() - set(subjects))
-    if strangers:
-        problems.append(f"{folder}: no subject is called {', '.join(strangers)}; left out")
-    return {subject: images[subject][0] for subject in subjects if len(images.get(subject, [])) == 1}, problems
+    truths, problems = {}, []
+    for row in rows:
+        paths = images.pop(row.subject, [])
+        if len(paths) == 1:
+            truths[row.subject] = paths[0]
+        elif row.mask is not None:
+            found = f"{' and '.join(path.name for path in paths)}: keep one of them" if paths else "no reference"
+            problems.append(f"{row.subject}: {found} in {folder}; not scored")
+    if images:
+        problems.append(f"no subject is called {', '.join(images)}: left out, in {folder}")
+    return truths, problems
 
 
 def _earlier_files(report: Path) -> Iterator[str]:

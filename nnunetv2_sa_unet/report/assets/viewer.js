@@ -13,6 +13,7 @@
     reference: { [SEGMENTED]: [86, 180, 233], [OTHER]: [204, 121, 167], [MISSED]: [240, 228, 66] },
   };
   let viewer = null;
+  let started = null;
   let shown = null; // the section whose volumes are loaded
   let wanted = null; // the section that was asked for last
   let layers = {};
@@ -24,25 +25,41 @@
     return new Promise(function (resolve, reject) {
       const script = document.createElement("script");
       script.src = source;
-      script.onload = resolve;
-      script.onerror = () => reject(new Error(source + " cannot be loaded: is the folder “report” beside this page?"));
+      script.onload = function () {
+        script.remove();
+        resolve();
+      };
+      script.onerror = function () {
+        script.remove();
+        reject(new Error(source + " cannot be loaded: is the folder “report” beside this page?"));
+      };
       document.head.append(script);
-    }).finally(() => document.head.querySelectorAll("script").forEach((script) => script.remove()));
+    });
   }
 
   // A subject's script calls this; what it brings is taken once and not kept.
-  let arrived = {};
+  const arrived = {};
   window.nnunetv2SaUnetVolumes = function (name, files) {
     arrived[name] = files;
   };
 
-  async function start() {
-    if (viewer) return;
+  // Once for the page, however often it is asked for; after a failure once more.
+  function start() {
+    if (!started) {
+      started = begin().catch(function (error) {
+        started = null;
+        throw error;
+      });
+    }
+    return started;
+  }
+
+  async function begin() {
     if (!document.createElement("canvas").getContext("webgl2")) {
       throw new Error("This browser has no WebGL 2, which the viewer needs; the pictures below do without.");
     }
     if (!window.niivue) await load("report/niivue.umd.js");
-    viewer = new window.niivue.Niivue({
+    const made = new window.niivue.Niivue({
       isRadiologicalConvention: true,
       isNearestInterpolation: true,
       sagittalNoseLeft: true,
@@ -57,8 +74,9 @@
       logLevel: "error",
       loadingText: "",
     });
-    viewer.onLocationChange = report;
-    await viewer.attachToCanvas(canvas);
+    made.onLocationChange = report;
+    await made.attachToCanvas(canvas);
+    viewer = made;
   }
 
   async function overlay(name, base64) {
@@ -80,26 +98,34 @@
   }
 
   async function open(section) {
+    const same = shown === section;
+    if (wanted === section && !panel.hidden && !same) return; // it is being loaded
     wanted = section;
     section.querySelector(".viewer-place").append(panel);
     panel.hidden = false;
-    const same = shown === section;
-    if (!same) say("Loading the volumes of " + nameOf(section) + " …");
-    try {
-      await start();
-      if (!same) await show(section);
-    } catch (error) {
-      if (wanted === section) say(error.message);
-      return;
+    // The subject before must not be seen in the section of this one.
+    canvas.classList.toggle("waiting", !same);
+    if (!same) {
+      say("Loading the volumes of " + nameOf(section) + " …");
+      try {
+        await show(section);
+      } catch (error) {
+        if (wanted !== section) return;
+        wanted = null;
+        say(error.message);
+        return;
+      }
     }
     if (wanted === section) canvas.focus({ preventScroll: true });
   }
 
   async function show(section) {
     const name = section.dataset.volumes;
-    await load("report/" + name);
+    await Promise.all([load("report/" + name), start()]);
     const files = arrived[name];
-    arrived = {};
+    delete arrived[name];
+    // Asked for again while it was on its way: the first to arrive is shown.
+    if (!files) return;
     const images = {};
     for (const layer of ["flair", "reference", "mask", "probabilities"]) {
       if (files[layer]) images[layer] = await overlay(layer, files[layer]);
@@ -113,6 +139,7 @@
       layers[layer] = image;
     }
     shown = section;
+    canvas.classList.remove("waiting");
     white = layers.flair.cal_max;
     for (const slider of sliders) document.getElementById(slider).closest("label").hidden = !(slider in layers);
     sliders.forEach(blend);
