@@ -190,6 +190,21 @@ def test_every_picture_is_loaded_and_has_its_outlines(page: Any, browser: Any) -
     assert complaints(browser) == []
 
 
+def test_in_print_every_subject_has_its_slices_and_no_buttons(page: Any, browser: Any) -> None:
+    page()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        shown = browser.execute_script(
+            "return Array.from(document.querySelectorAll('main button'), b => b.closest('thead') ? 0 : b.offsetHeight)"
+        )
+        assert set(shown) == {0}
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
+    # Pictures of slices that were never scrolled into sight are on the paper too.
+    assert printed.count(b"/Subtype /Image") >= 2
+
+
 def test_the_viewer_opens_at_the_largest_lesion_fades_the_mask_and_goes_to_the_next(page: Any, browser: Any) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
@@ -230,18 +245,3 @@ def test_the_viewer_opens_at_the_largest_lesion_fades_the_mask_and_goes_to_the_n
     assert not canvas.is_displayed()
     assert browser.execute_script("return document.activeElement.closest('.subject').id") == "subject-few"
     assert complaints(browser) == []
-
-
-def test_in_print_every_subject_has_its_slices_and_no_buttons(page: Any, browser: Any) -> None:
-    page()
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    try:
-        shown = browser.execute_script(
-            "return Array.from(document.querySelectorAll('main button'), b => b.closest('thead') ? 0 : b.offsetHeight)"
-        )
-        assert set(shown) == {0}
-    finally:
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
-    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
-    # Pictures of slices that were never scrolled into sight are on the paper too.
-    assert printed.count(b"/Subtype /Image") >= 2

@@ -165,18 +165,18 @@
 
   function arrange() {
     if (!viewer) return;
-    const kind = document.getElementById("view").value;
-    if (kind === "axial") {
+    if (document.getElementById("view").value === "axial") {
       viewer.clearCustomLayout();
       viewer.setSliceType(viewer.sliceTypeAxial);
-    } else {
-      // The axial slice is what was segmented: it gets the most room.
-      viewer.setCustomLayout([
-        { sliceType: viewer.sliceTypeAxial, position: [0, 0, 0.6, 1] },
-        { sliceType: viewer.sliceTypeCoronal, position: [0.6, 0, 0.4, 0.5] },
-        { sliceType: viewer.sliceTypeSagittal, position: [0.6, 0.5, 0.4, 0.5] },
-      ]);
+      return;
     }
+    // The axial slice is what was segmented: it gets the most room.
+    const wide = canvas.clientWidth > 1.1 * canvas.clientHeight;
+    const tiles = wide
+      ? [[0, 0, 0.6, 1], [0.6, 0, 0.4, 0.5], [0.6, 0.5, 0.4, 0.5]]
+      : [[0, 0, 1, 0.64], [0, 0.64, 0.5, 0.36], [0.5, 0.64, 0.5, 0.36]];
+    const planes = [viewer.sliceTypeAxial, viewer.sliceTypeCoronal, viewer.sliceTypeSagittal];
+    viewer.setCustomLayout(planes.map((plane, index) => ({ sliceType: plane, position: tiles[index] })));
   }
 
   function jump(place) {
@@ -230,6 +230,7 @@
   for (const slider of sliders) document.getElementById(slider).addEventListener("input", () => blend(slider));
   document.getElementById("contrast").addEventListener("input", contrast);
   document.getElementById("view").addEventListener("change", arrange);
+  window.addEventListener("resize", arrange);
   document.getElementById("earlier").addEventListener("click", () => next(-1));
   document.getElementById("later").addEventListener("click", () => next(1));
   document.getElementById("close").addEventListener("click", close);
