@@ -2,41 +2,76 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["complete_or_absent", "write_json"]
+__all__ = ["complete_or_absent", "remove_unfinished", "sha256", "temporary_beside", "write_json"]
+
+# The umask can only be read by setting it, for all threads at once.
+_UMASK = threading.Lock()
+# The name of a file, the eight characters that tempfile adds, and the file's ending again.
+_UNFINISHED = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}(?P<ending>(\.nii)?\.\w+)")
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield a new, hidden file in the folder of ``path``, which is made if need be; remove it when the block ends.
+
+    Its name keeps the ending of ``path``, because image writers choose the format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ending = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=ending, dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what :func:`temporary_beside` could not, because its process was killed; not in subfolders."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        found = _UNFINISHED.fullmatch(path.name)
+        if found and found["name"].endswith(found["ending"]):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
 def complete_or_absent(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block ends without an exception.
 
-    The temporary name keeps the ending of ``path``, because image writers choose the format by it. If the
-    block raises, the temporary file is removed and what stood at ``path`` stays.
+    If the block raises, the temporary file is removed and what stood at ``path`` stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ending = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=ending, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with temporary_beside(path) as temporary:
         yield temporary
         # mkstemp makes files that only their owner reads; results are shared like any other file.
-        umask = os.umask(0)
-        os.umask(umask)
+        with _UMASK:
+            umask = os.umask(0)
+            os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` as indented JSON, complete or not at all."""
     with complete_or_absent(path) as temporary:
         temporary.write_text(json.dumps(value, indent=4, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def sha256(paths: Iterable[Path]) -> str:
+    """SHA-256 of the bytes of files, one after the other."""
+    found = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                found.update(block)
+    return found.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,3 +112,62 @@ def challenge_tree(pristine_challenge_tree: Path, tmp_path: Path) -> ChallengeTr
     """A miniature of the WMH challenge's folder that a test may change."""
     shutil.copytree(pristine_challenge_tree, tmp_path / "WMH")
     return ChallengeTree(tmp_path / "WMH")
+
+
+@pytest.fixture(scope="session")
+def write_series() -> Callable[..., list[Path]]:
+    """Write a DICOM series as a scanner exports it, a file a slice; see ``_write_series``."""
+    return _write_series
+
+
+def _write_series(
+    folder: Path,
+    values: np.ndarray,
+    description: str = "Ax T2 FLAIR",
+    uid: str = "1.2.826.0.1.1",
+    study: str = "1.2.826.0.1",
+    spacing: Sequence[float] = (1, 1, 3),
+    **tags: str,
+) -> list[Path]:
+    """Write a DICOM series.
+
+    Args:
+        folder: which is made if need be.
+        values: (z, y, x), whole numbers.
+        description: as the scanner's user reads it.
+        uid: of the series.
+        study: its UID.
+        spacing: (x, y, z) in mm.
+        tags: values of further ones: ``t0018_0082="2500"``.
+
+    Returns:
+        The files in the order of the slices, which is not that of their names.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = SimpleITK.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    paths = []
+    for index, part in enumerate(values.astype(np.int16)):
+        position = (-10.0, -20.0, 30.0 + spacing[2] * index)
+        image = SimpleITK.GetImageFromArray(part[None])
+        image.SetSpacing(spacing)
+        image.SetOrigin(position)
+        header = {
+            "0008|0018": f"{uid}.{index + 1}",
+            "0008|0060": "MR",
+            "0008|103e": description,
+            "0018|0050": f"{spacing[2]}",
+            "0020|000d": study,
+            "0020|000e": uid,
+            "0020|0011": uid.rpartition(".")[2],
+            "0020|0013": str(index + 1),
+            "0020|0032": "\\".join(map(str, position)),
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            **{tag[1:].replace("_", "|"): value for tag, value in tags.items()},
+        }
+        for tag, value in header.items():
+            image.SetMetaData(tag, value)
+        paths.append(folder / f"{uid.rpartition('.')[2]}_{len(values) - index:03}.dcm")
+        writer.SetFileName(str(paths[-1]))
+        writer.Execute(image)
+    return paths

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the volumes, make the data set, say what is in it."""
-    from nnunetv2_sa_unet.wmh.bids import find_cases
+    from nnunetv2_sa_unet.wmh.bids import find_cases, require_pybids
     from nnunetv2_sa_unet.wmh.processes import default_processes
     from nnunetv2_sa_unet.wmh.raw_dataset import Recipe, make_dataset
 
-    if importlib.util.find_spec("bids") is None:
-        raise InputError('pybids is not installed: pip install "nnunetv2-sa-unet[bids]"')
+    require_pybids()
     folder = new_dataset(arguments.dataset, "BIDS")
     source: Path = arguments.source.absolute()
     derivatives = [path.absolute() for path in arguments.derivatives]

@@ -22,8 +22,10 @@ from nnunetv2_sa_unet.wmh.masks import OTHER, WMH, BoolArray
 from nnunetv2_sa_unet.wmh.metrics import CaseMetrics, score
 from nnunetv2_sa_unet.wmh.segmentation import Subject
 
-__all__ = ["Findings", "SubjectReport", "examine", "file_stem", "files_of"]
+__all__ = ["SUBFOLDERS", "Findings", "SubjectReport", "examine", "file_stem", "files_of"]
 
+#: Of the report's folder: pictures of slices, and volumes for the viewer.
+SUBFOLDERS = ("slices", "volumes")
 #: Labels of the viewer's overlays beside WMH and OTHER: a predicted lesion that the reference has not, and the reverse.
 FALSE, MISSED = 3, 4
 
@@ -85,7 +87,8 @@ def file_stem(subject: str) -> str:
 def files_of(subject: str) -> tuple[str, str]:
     """A subject's picture and its script for the viewer in the report's folder."""
     stem = file_stem(subject)
-    return f"slices/{stem}.jpg", f"volumes/{stem}.js"
+    slices, volumes = SUBFOLDERS
+    return f"{slices}/{stem}.jpg", f"{volumes}/{stem}.js"
 
 
 def examine(row: Subject, reference: Path | None, folder: Path, report: Path) -> SubjectReport:

@@ -14,7 +14,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.wmh.masks import OTHER, WMH, BoolArray, reference_masks
 from nnunetv2_sa_unet.wmh.scoring import voxel_axes
 from nnunetv2_sa_unet.wmh.segmentation import Subject, read_input
-from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_volume
+from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_volume, shape_problem
 
 __all__ = ["Volumes", "read_volumes"]
 
@@ -67,8 +67,9 @@ def read_volumes(folder: Path, subject: Subject, reference: Path | None) -> Volu
         InputError: the mask is missing, damaged or not 3D.
     """
     mask = read_volume(folder / (subject.mask or ""))
-    if mask.GetDimension() != 3 or mask.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"{subject.mask}: expected a 3D mask of one channel")
+    problem = shape_problem(mask)
+    if problem:
+        raise InputError(f"{subject.mask}: {problem}")
     remarks: list[str] = []
 
     def fitting(what: str, read: Any) -> SimpleITK.Image | None:
@@ -77,11 +78,8 @@ def read_volumes(folder: Path, subject: Subject, reference: Path | None) -> Volu
         except InputError as error:
             remarks.append(f"{what}: {error}")
             return None
-        differences = (
-            geometry_differences(mask, image)
-            if image.GetDimension() == 3 and image.GetNumberOfComponentsPerPixel() == 1
-            else [f"{image.GetDimension()} axes and {image.GetNumberOfComponentsPerPixel()} channels, expected 3 and 1"]
-        )
+        problem = shape_problem(image)
+        differences = [problem] if problem else geometry_differences(mask, image)
         if differences:
             remarks.append(f"{what} is not on the mask's grid and was left out: {'; '.join(differences)}")
             return None

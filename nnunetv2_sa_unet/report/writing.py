@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from nnunetv2_sa_unet.files import complete_or_absent, write_json
+from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json
 from nnunetv2_sa_unet.report.page import ASSETS, SCRIPTS_AND_STYLES, render_page
-from nnunetv2_sa_unet.report.subjects import examine, files_of
+from nnunetv2_sa_unet.report.subjects import SUBFOLDERS, examine, files_of
 from nnunetv2_sa_unet.wmh.pairs import images_in
 from nnunetv2_sa_unet.wmh.processes import default_processes, mapping
 from nnunetv2_sa_unet.wmh.segmentation import Subject, read_segmentation
@@ -42,6 +42,8 @@ def write_report(folder: Path, references: Path | None = None) -> Path:
     truths, problems = _references(references, segmentation.subjects)
     report = folder / FOLDER_NAME
     earlier = set(_earlier_files(report))
+    for place in (folder, report, *(report / name for name in SUBFOLDERS)):
+        remove_unfinished(place)
     planned = [name for row in segmentation.subjects for name in files_of(row.subject)]
     # Should this be stopped halfway, the next run knows of all files that there may be.
     write_json(report / _FILES_NAME, sorted({*earlier, *SCRIPTS_AND_STYLES, *planned}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.wmh.raw_cases import SourceCase
 
-__all__ = ["find_cases"]
+__all__ = ["case_name", "find_cases", "find_flair", "require_pybids"]
 
 _NIFTI = [".nii", ".nii.gz"]
 _MASKS = ["mask", "dseg"]
@@ -17,6 +18,30 @@ _MASKS = ["mask", "dseg"]
 _LESION_WORDS = ("wmh", "lesion")
 #: Entities that tell the scans of a session apart; all others of a mask describe the mask.
 _SCAN = ("subject", "session", "acquisition", "ceagent", "reconstruction", "run", "part", "chunk")
+
+
+def require_pybids() -> None:
+    """Say how to install pybids.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if importlib.util.find_spec("bids") is None:
+        raise InputError('pybids is not installed: pip install "nnunetv2-sa-unet[bids]"')
+
+
+def find_flair(source: Path) -> list[Path]:
+    """Find every FLAIR volume of a BIDS data set, by path. No image is opened.
+
+    Raises:
+        InputError: this is no BIDS data set, it has no FLAIR, or pybids is not installed.
+    """
+    return sorted(Path(volume.path) for volume in _volumes(source, _layout(source, [], own_derivatives=False)))
+
+
+def case_name(volume: Path) -> str:
+    """The name of a volume without ``_FLAIR``: ``sub-01_ses-2``."""
+    return volume.name.partition("_FLAIR.")[0]
 
 
 def find_cases(source: Path, derivatives: Sequence[Path], mask: Mapping[str, str]) -> list[SourceCase]:
@@ -32,13 +57,11 @@ def find_cases(source: Path, derivatives: Sequence[Path], mask: Mapping[str, str
         A case a FLAIR volume, named as its file without ``_FLAIR``: training cases have a mask.
 
     Raises:
-        InputError: this is no BIDS data set, or it has no FLAIR; or else one error that names every volume with
-            several masks.
+        InputError: this is no BIDS data set, it has no FLAIR, or pybids is not installed; or else one error that names
+            every volume with several masks.
     """
     layout = _layout(source, derivatives)
-    volumes = layout.get(scope="raw", suffix="FLAIR", extension=_NIFTI)
-    if not volumes:
-        raise InputError(f"{source}: no FLAIR; expected files such as sub-01/anat/sub-01_FLAIR.nii.gz")
+    volumes = _volumes(source, layout)
     try:
         chosen = list(layout.get(scope="derivatives", suffix=_MASKS, extension=_NIFTI, **mask))
     except ValueError as error:
@@ -50,7 +73,7 @@ def find_cases(source: Path, derivatives: Sequence[Path], mask: Mapping[str, str
         path = Path(volume.path)
         entities = volume.get_entities()
         masks = sorted(Path(file.path) for file in chosen if _is_of(entities, file.get_entities()))
-        name = path.name.partition("_FLAIR.")[0]
+        name = case_name(path)
         if len(masks) > 1:
             listed = ", ".join(map(str, masks))
             problems.append(f"  {name}: {len(masks)} masks ({listed}): choose with --mask, for instance desc=VALUE")
@@ -67,19 +90,27 @@ def find_cases(source: Path, derivatives: Sequence[Path], mask: Mapping[str, str
     return sorted(cases, key=lambda case: (not case.training, case.name))
 
 
-def _layout(source: Path, derivatives: Sequence[Path]) -> Any:
+def _layout(source: Path, derivatives: Sequence[Path], own_derivatives: bool = True) -> Any:
+    require_pybids()
     from bids import BIDSLayout
     from bids.exceptions import BIDSDerivativesValidationError, BIDSValidationError
 
     own = source / "derivatives"
     try:
-        layout = BIDSLayout(source, derivatives=own if own.is_dir() else None)
+        layout = BIDSLayout(source, derivatives=own if own_derivatives and own.is_dir() else None)
         for folder in derivatives:
             layout.add_derivatives(folder)
     except (BIDSValidationError, BIDSDerivativesValidationError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{source}: not a BIDS data set as pybids reads it: {reason}") from None
     return layout
+
+
+def _volumes(source: Path, layout: Any) -> list[Any]:
+    volumes: list[Any] = layout.get(scope="raw", suffix="FLAIR", extension=_NIFTI)
+    if not volumes:
+        raise InputError(f"{source}: no FLAIR; expected files such as sub-01/anat/sub-01_FLAIR.nii.gz")
+    return volumes
 
 
 def _is_of_lesions(entities: Mapping[str, Any]) -> bool:

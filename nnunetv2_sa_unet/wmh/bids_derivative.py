@@ -1,4 +1,4 @@
-"""Predictions as a BIDS derivative."""
+"""Masks and probability maps as a BIDS derivative."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ import SimpleITK
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import complete_or_absent, write_json
+from nnunetv2_sa_unet.wmh.bids import case_name
 from nnunetv2_sa_unet.wmh.masks import predicted_wmh
 from nnunetv2_sa_unet.wmh.pairs import images_in
 from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_volume
 
-__all__ = ["BIDS_VERSION", "read_table", "write_derivative"]
+__all__ = [
+    "BIDS_VERSION", "describe_derivative", "mask_path", "probabilities_path", "read_table", "sidecar_path",
+    "write_derivative", "write_sidecar",
+]  # fmt: skip
 
 BIDS_VERSION = "1.10.0"
 _README = """\
 # White matter hyperintensities
-Binary masks of white matter hyperintensities on the grid of the FLAIR volumes, predicted by nnU-Net with
-nnunetv2-sa-unet. Each mask's JSON file names its FLAIR volume.
+Binary masks of white matter hyperintensities, and where asked for maps of their probability, on the grid of the FLAIR
+volumes, predicted by nnU-Net with nnunetv2-sa-unet. The JSON file beside each names its FLAIR volume.
 """
 
 
@@ -43,6 +47,31 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
     raise InputError(
         f"{path}: expected the table of cases with subject and flair that nnUNetv2_sa_unet convert bids writes"
     )
+
+
+def mask_path(volume: Path) -> Path:
+    """Where the mask of a FLAIR volume stands in a derivative.
+
+    Args:
+        volume: in its BIDS data set, such as ``sub-01/anat/sub-01_FLAIR.nii.gz``.
+    """
+    return volume.with_name(f"{case_name(volume)}_desc-wmh_mask.nii.gz")
+
+
+def probabilities_path(volume: Path) -> Path:
+    """Where the map of the probability of WMH stands; see :func:`mask_path`."""
+    return volume.with_name(f"{case_name(volume)}_label-WMH_desc-wmh_probseg.nii.gz")
+
+
+def sidecar_path(image: Path) -> Path:
+    """Where the JSON file of a mask or map stands."""
+    return image.with_name(image.name.replace(".nii.gz", ".json"))
+
+
+def write_sidecar(image: Path, volume: Path) -> None:
+    """Write the JSON file of a mask or map, which names its FLAIR volume; see :func:`mask_path` for ``volume``."""
+    about = {"Type": "Lesion", "Sources": [f"bids:raw:{volume.as_posix()}"], "SpatialReference": "orig"}
+    write_json(sidecar_path(image), about)
 
 
 def write_derivative(
@@ -66,15 +95,15 @@ def write_derivative(
         InputError: one line for every prediction that belongs to no case, is stored twice or cannot be read, or
             whose mask is there and differs. Nothing is written then.
     """
-    masks: dict[Path, tuple[SimpleITK.Image, str]] = {}
+    masks: dict[Path, tuple[SimpleITK.Image, Path]] = {}
     problems = []
     for case, paths in _predictions(predictions).items():
         if case not in table or len(paths) > 1:
             reason = "no such case in the data set" if case not in table else "stored twice; keep one of them"
             problems.append(f"  {', '.join(path.name for path in paths)}: {reason}")
             continue
-        flair = table[case]["flair"]
-        target = folder / Path(flair).parent / f"{case}_desc-wmh_mask.nii.gz"
+        flair = Path(table[case]["flair"])
+        target = folder / mask_path(flair)
         try:
             masks[target] = _mask(read_volume(paths[0])), flair
             if target.exists() and not force and not _same(masks[target][0], read_volume(target)):
@@ -87,9 +116,8 @@ def write_derivative(
         if not (target.exists() and _same(mask, read_volume(target))):
             with complete_or_absent(target) as temporary:
                 SimpleITK.WriteImage(mask, str(temporary), useCompression=True)
-        sidecar = target.with_name(target.name.replace(".nii.gz", ".json"))
-        write_json(sidecar, {"Type": "Lesion", "Sources": [f"bids:raw:{flair}"], "SpatialReference": "orig"})
-    _describe(folder, source)
+        write_sidecar(target, flair)
+    describe_derivative(folder, source)
     return list(masks)
 
 
@@ -112,8 +140,13 @@ def _same(first: SimpleITK.Image, second: SimpleITK.Image) -> bool:
     return not geometry_differences(first, second) and np.array_equal(*arrays)
 
 
-def _describe(folder: Path, source: Path | None) -> None:
-    """Write the folder's description, unless there is one."""
+def describe_derivative(folder: Path, source: Path | None) -> None:
+    """Write what makes a folder a BIDS derivative, unless it is there.
+
+    Args:
+        folder: of the derivative.
+        source: the BIDS data set, for its address; None if it is not known.
+    """
     readme, description = folder / "README.md", folder / "dataset_description.json"
     if not readme.exists():
         with complete_or_absent(readme) as temporary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,9 @@ import SimpleITK
 from tqdm import tqdm
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import sha256
 from nnunetv2_sa_unet.wmh.processes import mapping
-from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_volume
+from nnunetv2_sa_unet.wmh.volumes import constant_problem, geometry_differences, read_volume, shape_problem
 
 __all__ = ["Checked", "SourceCase", "check_cases"]
 
@@ -86,8 +86,8 @@ def _check(case: SourceCase) -> Checked:
         except InputError as error:
             problems.append(f"{case.name}: {error}")
             continue
-        hashes[path] = hashlib.sha256(path.read_bytes()).hexdigest()
-        found = _shape_problem(image) or (_mask_problem(image) if path in masks else _image_problem(image))
+        hashes[path] = sha256([path])
+        found = shape_problem(image) or (_mask_problem(image) if path in masks else constant_problem(image))
         if found is None and first is None and path == case.images[0]:
             first = image
         elif found is None and first is not None:
@@ -102,22 +102,6 @@ def _check(case: SourceCase) -> Checked:
 
 def _geometry(image: SimpleITK.Image) -> tuple[object, ...]:
     return image.GetSpacing(), image.GetOrigin(), image.GetDirection()
-
-
-def _shape_problem(image: SimpleITK.Image) -> str | None:
-    if image.GetDimension() == 3 and image.GetNumberOfComponentsPerPixel() == 1:
-        return None
-    return (
-        f"{image.GetDimension()} axes and {image.GetNumberOfComponentsPerPixel()} channels; expected a 3D image of "
-        "one channel"
-    )
-
-
-def _image_problem(image: SimpleITK.Image) -> str | None:
-    values = SimpleITK.GetArrayViewFromImage(image)
-    # ITK, and nnU-Net through it, reads what is no number in a NIfTI file as 0.
-    lowest, highest = values.min(), values.max()
-    return f"every voxel is {lowest:g}; expected an image" if lowest == highest else None
 
 
 def _mask_problem(image: SimpleITK.Image) -> str | None:

@@ -14,7 +14,10 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["HEADER_TOLERANCE", "geometry_differences", "itk_reason", "read_volume"]
+__all__ = [
+    "HEADER_TOLERANCE", "all_finite", "constant_problem", "geometry_differences", "itk_reason", "read_volume",
+    "shape_problem",
+]  # fmt: skip
 
 #: How far two headers may differ: spacing and origin in mm, direction in cosines. The images and labels of
 #: the WMH challenge differ by 2e-5 in direction.
@@ -33,7 +36,7 @@ def read_volume(path: Path) -> SimpleITK.Image:
     try:
         if not path.stat().st_size:
             raise InputError(f"{path}: the file is empty (0 bytes)")
-        if path.name.lower().endswith((".nii", ".nii.gz")):
+        if _is_nifti(path):
             _check_nifti(path)
         return SimpleITK.ReadImage(str(path))
     except FileNotFoundError:
@@ -48,6 +51,39 @@ def itk_reason(error: RuntimeError) -> str:
     """The reason in an error of SimpleITK, without the lines about its source code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else "unknown reason"
+
+
+def shape_problem(image: SimpleITK.Image) -> str | None:
+    """Say what an image is if it is no 3D image of one channel."""
+    if image.GetDimension() == 3 and image.GetNumberOfComponentsPerPixel() == 1:
+        return None
+    return (
+        f"{image.GetDimension()} axes and {image.GetNumberOfComponentsPerPixel()} channels; expected a 3D image of "
+        "one channel"
+    )
+
+
+def constant_problem(image: SimpleITK.Image) -> str | None:
+    """Say that every voxel of an image has the same value."""
+    values = SimpleITK.GetArrayViewFromImage(image)
+    # ITK, and nnU-Net through it, reads what is no number in a NIfTI file as 0.
+    lowest, highest = values.min(), values.max()
+    return f"every voxel is {lowest:g}; expected an image" if lowest == highest else None
+
+
+def all_finite(path: Path, image: SimpleITK.Image) -> bool:
+    """Whether every voxel is a number and not infinite.
+
+    Args:
+        path: of the file; ITK reads what is no number in a NIfTI file as 0, so those are read again.
+        image: read from it.
+    """
+    if _is_nifti(path):
+        stored: Any = nibabel.load(path)
+        values = np.asarray(stored.dataobj.get_unscaled())
+    else:
+        values = SimpleITK.GetArrayViewFromImage(image)
+    return not np.issubdtype(values.dtype, np.inexact) or bool(np.isfinite(values).all())
 
 
 def geometry_differences(expected: Any, found: Any) -> list[str]:
@@ -71,6 +107,10 @@ def geometry_differences(expected: Any, found: Any) -> list[str]:
         if not np.allclose(wanted, is_there, rtol=0, atol=HEADER_TOLERANCE):
             differences.append(f"{field} {_listed(is_there)}, expected {_listed(wanted)}")
     return differences
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _check_nifti(path: Path) -> None:

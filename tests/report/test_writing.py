@@ -228,10 +228,14 @@ def test_a_report_that_was_stopped_leaves_the_old_page_and_its_files_are_known(
         with pytest.raises(ZeroDivisionError):
             write_report(folder)
     assert (folder / "report.html").read_bytes() == old
+    # What a process that was killed cannot remove.
+    for name in (".report.html.abcd1234.html", "report/volumes/.b.js.abcd1234.js"):
+        (folder / name).write_text("half")
     run.subjects.pop()
     run.write()
     write_report(folder)
-    assert not (folder / "report" / "volumes" / "b.js").exists()
+    assert [path.name for path in (folder / "report" / "volumes").iterdir()] == ["a.js"]
+    assert not list(folder.glob(".report*"))
 
 
 def test_a_folder_without_a_record_or_without_references_is_refused(

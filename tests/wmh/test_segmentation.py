@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -83,16 +84,13 @@ def test_the_image_of_a_subject_is_read_again(segmentation: Segmentation) -> Non
         read_input(segmentation.subjects[1])
 
 
-def test_the_image_of_a_series_is_read_again(tmp_path: Path) -> None:
-    volume = SimpleITK.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(3, 4, 5))
-    for index in range(3):
-        part = volume[:, :, index]
-        part.SetMetaData("0020|0032", f"0\\0\\{index}")
-        SimpleITK.WriteImage(part, str(tmp_path / f"{9 - index}.dcm"))
-    series = Input(path=str(tmp_path), sha256="0", series_uid="1.2", files=["9.dcm", "8.dcm", "7.dcm"])
+def test_the_image_of_a_series_is_read_again(tmp_path: Path, write_series: Callable[..., list[Path]]) -> None:
+    values = np.arange(60).reshape(3, 4, 5)
+    files = [path.name for path in write_series(tmp_path, values)]
+    series = Input(path=str(tmp_path), sha256="0", series_uid="1.2", files=files)
     subject = Subject(subject="a", status="ok", message="", inputs=[series])
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(read_input(subject)).ravel(), np.arange(60))
-    (tmp_path / "8.dcm").unlink()
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(read_input(subject)), values)
+    (tmp_path / files[1]).unlink()
     with pytest.raises(InputError, match=f"^{tmp_path}: its DICOM series cannot be read: "):
         read_input(subject)
 

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_volume
+from nnunetv2_sa_unet.wmh.volumes import all_finite, geometry_differences, read_volume
 
 
 def noise(path: Path) -> SimpleITK.Image:
@@ -79,3 +79,15 @@ def test_geometries_are_compared_field_by_field_within_a_tolerance() -> None:
     assert geometry_differences(first, SimpleITK.Image(4, 5, 7, SimpleITK.sitkUInt8)) == [
         "size (4, 5, 7), expected (4, 5, 6)"
     ]
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".mha"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_values_that_are_no_number_are_noticed(tmp_path: Path, ending: str, value: float) -> None:
+    path = tmp_path / f"volume{ending}"
+    image = noise(path)
+    assert all_finite(path, read_volume(path))
+    values = SimpleITK.GetArrayFromImage(image)
+    values[1, 2, 3] = value
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(path))
+    assert not all_finite(path, read_volume(path))

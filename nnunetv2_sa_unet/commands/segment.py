@@ -1,0 +1,175 @@
+"""``nnUNetv2_sa_unet segment``: lesion masks, volumes and a table of any FLAIR images."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunetv2_sa_unet import __version__
+from nnunetv2_sa_unet.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
+    from nnunetv2_sa_unet.wmh.segmentation import Segmentation
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add ``segment`` to the command line."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "segment",
+        help="lesion masks and a table of volumes from any FLAIR images",
+        description="Segment FLAIR images with a trained model and write a mask of each, volumes.csv with a row a "
+        "subject, and volumes.json with how it was made. What was done before is kept: after an interruption give the "
+        "same command again. The status is 0 only if every subject was segmented.",
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="INPUT",
+        help="image files, folders of them, BIDS data sets and folders of DICOM series, in any mix",
+    )
+    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="OUT", help="folder to write to")
+    parser.add_argument(
+        "-m",
+        dest="model",
+        type=Path,
+        required=True,
+        metavar="MODEL",
+        help="model folder (TRAINER__PLANS__CONFIGURATION)",
+    )
+    parser.add_argument("-f", dest="folds", nargs="+", metavar="FOLD", help="folds to average (all that are trained)")
+    parser.add_argument("--probabilities", action="store_true", help="write maps of the probability of WMH too")
+    parser.add_argument(
+        "--threshold", type=_fraction, metavar="T", help="WMH from this probability on (the most probable label)"
+    )
+    parser.add_argument(
+        "--min-volume", type=_positive, metavar="MM3", help="drop lesions of less than this many mm³ (keep all)"
+    )
+    parser.add_argument(
+        "--exclude", type=Path, metavar="MASK", help="nothing is WMH in this mask; or a folder of masks by subject"
+    )
+    parser.add_argument("--force", action="store_true", help="start over where other results are in OUT")
+    parser.add_argument("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="where to compute (cuda)")
+    parser.add_argument(
+        "-step_size", type=_fraction, default=0.5, metavar="STEP", help="of the sliding window, in patches (0.5)"
+    )
+    parser.add_argument("--disable_tta", action="store_true", help="do not mirror: faster, less accurate")
+    parser.add_argument(
+        "-chk", dest="checkpoint", default="checkpoint_final.pth", metavar="NAME", help="checkpoint_final.pth"
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load the model, find the subjects, segment them, write the table."""
+    from nnunetv2_sa_unet.commands.evaluate import make_writable
+    from nnunetv2_sa_unet.nnunet.segmentation_run import Job, segment_all
+    from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
+    from nnunetv2_sa_unet.wmh.bids_derivative import describe_derivative
+    from nnunetv2_sa_unet.wmh.exclusion import exclusion_masks
+    from nnunetv2_sa_unet.wmh.run_folder import RunFolder
+    from nnunetv2_sa_unet.wmh.subjects import find_subjects, is_bids
+
+    _check_device(arguments.device)
+    output: Path = arguments.output.absolute()
+    if any(output == path.absolute() for path in arguments.inputs):
+        raise InputError(f"-o {output}: is an input too, and masks would become images; choose another folder")
+    segmenter = Segmenter(
+        arguments.model,
+        arguments.folds,
+        arguments.checkpoint,
+        arguments.device,
+        arguments.step_size,
+        not arguments.disable_tta,
+    )
+    if (arguments.probabilities or arguments.threshold is not None) and not segmenter.can_give_probabilities():
+        raise InputError(
+            f"{arguments.model}: gives no probability of WMH on the grid of the image (it predicts regions none of "
+            "which is label 1 alone, or turns images): leave out --probabilities and --threshold"
+        )
+    subjects = find_subjects(arguments.inputs, segmenter.channels)
+    masks = {}
+    if arguments.exclude is not None:
+        masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
+        print(f"--exclude: masks of {len(masks)} of {len(subjects)} subjects")
+    make_writable(output)
+    header = _header(arguments, segmenter)
+    folder = RunFolder(output, header, subjects, arguments.force, lambda line: print(line, flush=True))
+    print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {arguments.device}", flush=True)
+    segment_all(Job(segmenter, header.options, output, masks, folder.earlier), subjects, folder.add)
+    studies = [path for path in arguments.inputs if is_bids(path)]
+    if studies:
+        describe_derivative(output, studies[0] if len(studies) == 1 else None)
+    segmentation = folder.finish()
+    return _conclude(output, segmentation)
+
+
+def _conclude(output: Path, segmentation: Segmentation) -> int:
+    from nnunetv2_sa_unet.wmh.segmentation import TABLE_NAME
+
+    names: dict[str, list[str]] = {"ok": [], "warning": [], "failed": []}
+    for subject in segmentation.subjects:
+        names[subject.status].append(subject.subject)
+    segmented = len(segmentation.subjects) - len(names["failed"])
+    print(f"{segmented} of {len(segmentation.subjects)} subjects segmented; wrote {output / TABLE_NAME}")
+    for status, what in (("warning", "look at"), ("failed", "failed")):
+        if names[status]:
+            print(f"{what} {len(names[status])}: {', '.join(names[status])} (why: see the column message)")
+    return 1 if names["failed"] else 0
+
+
+def _header(arguments: argparse.Namespace, segmenter: Segmenter) -> Segmentation:
+    from importlib.metadata import version
+
+    from nnunetv2_sa_unet.wmh.segmentation import Options, Segmentation
+
+    return Segmentation(
+        nnunetv2_sa_unet=__version__,
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("nnunetv2", "torch", "SimpleITK", "numpy")},
+        },
+        model=segmenter.model,
+        options=Options(
+            threshold=arguments.threshold,
+            min_volume_mm3=arguments.min_volume,
+            exclude=None if arguments.exclude is None else str(arguments.exclude.absolute()),
+            probabilities=arguments.probabilities,
+            step_size=arguments.step_size,
+            mirroring=not arguments.disable_tta,
+            device=arguments.device,
+        ),
+        subjects=[],
+    )
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not available[name]:
+        raise InputError(f"-device {name}: PyTorch finds no such GPU: name another, such as -device cpu")
+
+
+def _fraction(word: str) -> float:
+    return _number(word, lambda number: 0 < number <= 1, "a number above 0 and at most 1")
+
+
+def _positive(word: str) -> float:
+    return _number(word, lambda number: 0 < number < math.inf, "a number above 0")
+
+
+def _number(word: str, is_right: Any, expected: str) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if not is_right(number):
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {word}")
+    return number
