@@ -161,6 +161,40 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(make_run: Any, make_head:
     assert "report/volumes/whole.js" in written
 
 
+@pytest.mark.parametrize(
+    ("shape", "direction"),
+    [
+        ((1, 60, 50), (1, 0, 0, 0, 1, 0, 0, 0, 1)),
+        ((3, 2, 4), (1, 0, 0, 0, 1, 0, 0, 0, 1)),
+        ((40, 30, 20), (0, 0, -1, 1, 0, 0, 0, -1, 0)),
+    ],
+    ids=["one slice", "a few voxels", "sagittal slices"],
+)
+@pytest.mark.parametrize("lesion", [True, False])
+def test_volumes_of_any_shape_and_orientation_are_shown(
+    make_run: Any, make_head: Any, shape: tuple[int, int, int], direction: tuple[int, ...], lesion: bool
+) -> None:
+    class Odd:
+        flair = np.random.default_rng(0).normal(100, 9, shape)
+        labels = np.zeros(shape, np.uint8)
+
+        @staticmethod
+        def image(array: Any) -> SimpleITK.Image:
+            image = SimpleITK.GetImageFromArray(array)
+            image.SetDirection(direction)
+            return image
+
+    Odd.labels[shape[0] // 2, 1, 2] = lesion
+    run = make_run()
+    run.add("odd", Odd(), probabilities=True)
+    folder = run.write()
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "report/volumes/odd.js" in everything(folder)
+    assert ('<path class="wmh" d="M' in page.split('id="sections"')[1]) == lesion
+    # The slices are axial: with sagittal ones as stored, one for each row.
+    assert page.count('class="tile"') == min(20, shape[1] if shape[0] == 40 else shape[0])
+
+
 def test_names_and_messages_are_shown_as_they_are_and_never_run(make_run: Any, make_head: Any) -> None:
     run = make_run()
     name = "a/../<b>&\"'"

@@ -192,7 +192,7 @@
   }
 
   function report(location) {
-    const words = ["x y z " + Array.from(location.mm).slice(0, 3).map((mm) => mm.toFixed(0)).join(" ") + " mm"];
+    const words = ["x y z " + Array.from(location.mm).slice(0, 3).map((mm) => String(Math.round(mm))).join(" ") + " mm"];
     for (const entry of location.values || []) {
       if (entry.name === "flair.nii.gz") words.push("FLAIR " + entry.value.toFixed(0));
       if (entry.name === "probabilities.nii.gz") words.push("probability " + entry.value.toFixed(2));
