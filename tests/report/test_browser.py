@@ -231,6 +231,10 @@ def test_the_viewer_opens_at_the_largest_lesion_fades_the_mask_and_goes_to_the_n
         canvas.send_keys(key)
         assert browser.find_element(By.ID, "status").text != before
     assert complaints(browser) == []
+    # Keys that NiiVue has and the page has not do nothing.
+    before = browser.find_element(By.ID, "status").text
+    press(browser, "k", "l", "u")
+    assert browser.find_element(By.ID, "status").text == before
     # Keys of the page work from within the viewer. A file that is missing is named, and found once it is there.
     volumes = path.parent / "report" / "volumes" / "few.js"
     volumes.rename(volumes.with_suffix(".away"))

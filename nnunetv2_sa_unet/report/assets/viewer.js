@@ -7,10 +7,17 @@
   const canvas = document.getElementById("canvas");
   const status = document.getElementById("status");
   const sliders = ["mask", "reference", "probabilities"];
-  const SEGMENTED = 1, OTHER = 2, FALSE = 3, MISSED = 4;
-  const COLOURS = {
-    mask: { [SEGMENTED]: [230, 159, 0], [OTHER]: [204, 121, 167], [FALSE]: [213, 94, 0] },
-    reference: { [SEGMENTED]: [86, 180, 233], [OTHER]: [204, 121, 167], [MISSED]: [240, 228, 66] },
+  const LABELS = {
+    mask: {
+      1: { colour: [230, 159, 0], words: "WMH" },
+      2: { colour: [204, 121, 167], words: "other pathology" },
+      3: { colour: [213, 94, 0], words: "false positive" },
+    },
+    reference: {
+      1: { colour: [86, 180, 233], words: "WMH in the reference" },
+      2: { colour: [204, 121, 167], words: "other pathology in the reference" },
+      4: { colour: [240, 228, 66], words: "missed" },
+    },
   };
   let viewer = null;
   let started = null;
@@ -75,6 +82,8 @@
       loadingText: "",
     });
     made.onLocationChange = report;
+    // Its own keys would meet those of the page, and some of them only surprise.
+    made.keyDownListener = made.keyUpListener = function () {};
     await made.attachToCanvas(canvas);
     viewer = made;
   }
@@ -84,13 +93,13 @@
     if (name === "flair") Object.assign(options, { colormap: "gray", opacity: 1 });
     if (name === "probabilities") Object.assign(options, { colormap: "viridis", cal_min: 0.05, cal_max: 1 });
     const image = await window.niivue.NVImage.loadFromBase64(options);
-    if (name in COLOURS) {
+    if (name in LABELS) {
       const table = { R: [0], G: [0], B: [0], A: [0], I: [0], labels: [""] };
-      for (const [label, colour] of Object.entries(COLOURS[name])) {
+      for (const [label, { colour, words }] of Object.entries(LABELS[name])) {
         ["R", "G", "B"].forEach((channel, index) => table[channel].push(colour[index]));
         table.A.push(255);
         table.I.push(Number(label));
-        table.labels.push("");
+        table.labels.push(words);
       }
       image.setColormapLabel(table);
     }
@@ -194,10 +203,11 @@
   function report(location) {
     const words = ["x y z " + Array.from(location.mm).slice(0, 3).map((mm) => String(Math.round(mm))).join(" ") + " mm"];
     for (const entry of location.values || []) {
-      if (entry.name === "flair.nii.gz") words.push("FLAIR " + entry.value.toFixed(0));
-      if (entry.name === "probabilities.nii.gz") words.push("probability " + entry.value.toFixed(2));
-      if (entry.name === "mask.nii.gz" && entry.value) words.push({ [SEGMENTED]: "WMH", [OTHER]: "other pathology", [FALSE]: "false positive" }[Math.round(entry.value)]);
-      if (entry.name === "reference.nii.gz" && entry.value) words.push("reference: " + { [SEGMENTED]: "WMH", [OTHER]: "other pathology", [MISSED]: "missed" }[Math.round(entry.value)]);
+      const layer = entry.name.replace(".nii.gz", "");
+      const label = LABELS[layer] && LABELS[layer][Math.round(entry.value)];
+      if (layer === "flair") words.push("FLAIR " + entry.value.toFixed(0));
+      else if (layer === "probabilities") words.push("probability " + entry.value.toFixed(2));
+      else if (label) words.push(label.words);
     }
     say((shown ? nameOf(shown) + " · " : "") + words.join(" · "));
   }
@@ -237,19 +247,15 @@
   panel.addEventListener("keydown", function (event) {
     if (event.key === "Escape") close();
   });
-  // NiiVue has keys of its own on the canvas, some of which only surprise: they do not reach it.
-  panel.addEventListener("keydown", function (event) {
-    if (event.target !== canvas) return;
+  canvas.addEventListener("keydown", function (event) {
     const actions = {
       ArrowUp: () => viewer.moveCrosshairInVox(0, 0, 1),
       ArrowDown: () => viewer.moveCrosshairInVox(0, 0, -1),
       ArrowLeft: () => next(-1),
       ArrowRight: () => next(1),
     };
-    if (event.key in actions && shown) {
-      event.preventDefault();
-      event.stopPropagation();
-      actions[event.key]();
-    }
-  }, true);
+    if (!shown || !(event.key in actions)) return;
+    event.preventDefault();
+    actions[event.key]();
+  });
 })();
