@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     segment_all(Job(segmenter, header.options, output, masks, folder.earlier), subjects, folder.add)
     studies = [path for path in arguments.inputs if is_bids(path)]
     if studies:
-        describe_derivative(output, studies[0] if len(studies) == 1 else None)
+        describe_derivative(output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*"])
     segmentation = folder.finish()
     return _conclude(output, segmentation)
 

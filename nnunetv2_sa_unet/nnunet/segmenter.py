@@ -81,7 +81,7 @@ class Segmenter:
                 predictor.initialize_from_trained_model_folder(str(folder), chosen, checkpoint)
         except InputError:
             raise
-        except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(f"{folder}: nnU-Net cannot load this model: {' '.join(str(error).split())}") from error
         self._predictor = predictor
         self._reader = predictor.plans_manager.image_reader_writer_class()

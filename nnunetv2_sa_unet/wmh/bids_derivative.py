@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +140,17 @@ def _same(first: SimpleITK.Image, second: SimpleITK.Image) -> bool:
     return not geometry_differences(first, second) and np.array_equal(*arrays)
 
 
-def describe_derivative(folder: Path, source: Path | None) -> None:
+def describe_derivative(folder: Path, source: Path | None, others: Sequence[str] = ()) -> None:
     """Write what makes a folder a BIDS derivative, unless it is there.
 
     Args:
         folder: of the derivative.
         source: the BIDS data set, for its address; None if it is not known.
+        others: patterns of files in the folder that are none of BIDS, for ``.bidsignore``.
     """
+    if others:
+        with complete_or_absent(folder / ".bidsignore") as temporary:
+            temporary.write_text("\n".join([*others, ""]), encoding="utf-8")
     readme, description = folder / "README.md", folder / "dataset_description.json"
     if not readme.exists():
         with complete_or_absent(readme) as temporary:

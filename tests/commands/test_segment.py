@@ -1,0 +1,36 @@
+"""What ``segment`` says before it loads a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnunetv2_sa_unet.commands.main import main
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--threshold", "0"), "expected a number above 0 and at most 1, found 0"),
+        (("--threshold", "nan"), "expected a number above 0 and at most 1, found nan"),
+        (("-step_size", "1.5"), "expected a number above 0 and at most 1, found 1.5"),
+        (("--min-volume", "-3"), "expected a number above 0, found -3"),
+        (("--min-volume", "five"), "expected a number above 0, found five"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(
+    tmp_path: Path, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["segment", str(tmp_path), "-o", "out", "-m", "model", *words])
+    assert message in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["segment", str(tmp_path), "-o", str(tmp_path / "out"), "-m", str(tmp_path)]) == 1
+    assert "-device cuda: PyTorch finds no such GPU: name another, such as -device cpu" in capsys.readouterr().err

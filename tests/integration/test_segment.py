@@ -1,0 +1,318 @@
+"""``segment`` with a trained model: nnU-Net's own masks, and every subject for itself."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+
+from nnunetv2_sa_unet.commands.main import main
+from nnunetv2_sa_unet.wmh.segmentation import read_input, read_segmentation
+
+PLANS = "nnUNetSAUNetPaperSmallPlans"
+SHAPE = (12, 40, 36)
+#: Coarse voxels, so that the small arrays are as large as a head.
+SPACING = (4.0, 4.0, 8.0)
+FAST = ("-device", "cpu", "--disable_tta")
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    return tmp_path_factory.mktemp("model")
+
+
+@pytest.fixture
+def model(in_nnunet, prepare_trainer, copied):
+    """Fold 4, which other tests train too if they come first, as if it were trained on coarse voxels."""
+    trained = in_nnunet.results / f"nnUNetTrainerSAUNet__{PLANS}__3d_fullres"
+    folder = copied / trained.name
+    if not folder.exists():
+        if not (trained / "fold_4" / "checkpoint_final.pth").exists():
+            prepare_trainer("nnUNetTrainerSAUNet", 4, PLANS).run_training()
+        shutil.copytree(trained / "fold_4", folder / "fold_4")
+        shutil.copy(trained / "dataset.json", folder)
+        plans = json.loads((trained / "plans.json").read_text())
+        plans["configurations"]["3d_fullres"]["spacing"] = SPACING[::-1]
+        (folder / "plans.json").write_text(json.dumps(plans))
+    return folder
+
+
+def image(seed):
+    """A noisy head with bright lesions, tilted in the scanner."""
+    random = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
+    values = 20 + random.gamma(2, 4, SHAPE)
+    values[(((grid - np.array(SHAPE) / 2) / (np.array(SHAPE) * 0.45)) ** 2).sum(-1) < 1] += 100
+    for _ in range(6):
+        centre = random.uniform(np.array(SHAPE) * 0.3, np.array(SHAPE) * 0.7)
+        values[(((grid - centre) / (1.2, 3, 3)) ** 2).sum(-1) < 1] += 90
+    made = SimpleITK.GetImageFromArray(np.round(values).astype(np.int16))
+    made.SetSpacing(SPACING)
+    made.SetOrigin((-12.3, 45.6, -7.8))
+    made.SetDirection((1, 0, 0, 0, np.cos(0.1), -np.sin(0.1), 0, np.sin(0.1), np.cos(0.1)))
+    return made
+
+
+def write(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(image(seed), str(path), useCompression=True)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three subjects."""
+    for seed in range(3):
+        write(tmp_path / "in" / f"s{seed}_0000.nii.gz", seed)
+    return tmp_path / "in"
+
+
+def values(path):
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+
+
+def rows(output):
+    with (output / "volumes.csv").open(newline="") as stream:
+        return {row["subject"]: row for row in csv.DictReader(stream)}
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def segment(model, output, *words):
+    return main(["segment", *map(str, words), "-o", str(output), "-m", str(model), *FAST])
+
+
+def test_masks_are_those_of_nnunets_own_command_byte_for_byte(nnunet, model, folder, tmp_path, monkeypatch):
+    words = ("-f", "4", "-device", "cpu", "--disable_tta")
+    nnunet.run(
+        *("nnUNetv2_predict_from_modelfolder", "-i", str(folder), "-o", str(tmp_path / "theirs"), "-m", str(model)),
+        *(*words, "--save_probabilities", "-npp", "1", "-nps", "1"),
+    )
+    # Sums depend on the number of threads, which the command takes from nnUNet_def_n_proc.
+    monkeypatch.setattr("nnunetv2.inference.predict_from_raw_data.default_num_processes", 1)
+    assert segment(model, tmp_path / "plain", folder, "-f", "4") == 0
+    assert segment(model, tmp_path / "more", folder, "-f", "4", "--probabilities") == 0
+
+    found = set()
+    for name in ("s0", "s1", "s2"):
+        theirs = tmp_path / "theirs" / f"{name}.nii.gz"
+        for ours in ("plain", "more"):
+            assert (tmp_path / ours / f"{name}_wmh.nii.gz").read_bytes() == theirs.read_bytes()
+        expected = np.load(theirs.with_name(f"{name}.npz"))["probabilities"][1]
+        np.testing.assert_array_equal(values(tmp_path / "more" / f"{name}_wmh_prob.nii.gz"), expected)
+        found |= set(np.unique(values(theirs)))
+    # Or else the comparison says little.
+    assert {0, 1} <= found
+
+
+def test_five_of_twenty_are_broken_and_fifteen_are_segmented(model, tmp_path, write_series, capsys):
+    source = tmp_path / "in"
+    for seed in range(14):
+        write(source / f"s{seed:02}_0000.nii.gz", seed)
+    write_series(tmp_path / "scan", SimpleITK.GetArrayFromImage(image(14)), spacing=SPACING)
+    whole = (source / "s00_0000.nii.gz").read_bytes()
+    (source / "truncated.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (source / "text.nii.gz").write_text("not an image")
+    nibabel.save(nibabel.Nifti1Image(np.ones((8, 8, 8, 3), np.int16), np.eye(4)), source / "four_axes.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)), source / "zero.nii.gz")
+    nan = np.random.default_rng(0).random((8, 8, 8)).astype(np.float32)
+    nan[4, 4, 4] = np.nan
+    nibabel.save(nibabel.Nifti1Image(nan, np.eye(4)), source / "nan.nii.gz")
+    slices = SimpleITK.GetArrayFromImage(image(0))[:1]
+    nibabel.save(nibabel.Nifti1Image(slices.T, np.diag([4, 4, 8, 1])), source / "s03_0000.nii.gz")
+
+    assert segment(model, tmp_path / "out", source, tmp_path / "scan") == 1
+
+    table = rows(tmp_path / "out")
+    assert len(table) == 20
+    failed = {name: row["message"] for name, row in table.items() if row["status"] == "failed"}
+    assert set(failed) == {"truncated", "text", "four_axes", "zero", "nan"}
+    for name, words in {
+        "truncated": "truncated.nii.gz: cannot be read: ",
+        "text": "text.nii.gz: cannot be read: ",
+        "four_axes": "four_axes.nii.gz: 4 axes",
+        "zero": "zero.nii.gz: every voxel is 0",
+        "nan": "nan.nii.gz: holds values that are no number",
+    }.items():
+        assert words in failed[name]
+    assert all(row["volume_ml"] == "" for name, row in table.items() if name in failed)
+    assert (table["s03"]["status"], table["s03"]["message"]) == ("warning", "a single slice, and the model is 3D")
+    others = [row for name, row in table.items() if name not in {*failed, "s03"}]
+    assert len(others) == 14
+    assert {(row["status"], row["message"]) for row in others} == {("ok", "")}
+    assert any(float(row["volume_ml"]) > 0 and int(row["lesions"]) > 0 for row in others)
+    masks = {path.name for path in (tmp_path / "out").iterdir()} - {"volumes.csv", "volumes.json"}
+    assert masks == {f"{name}_wmh.nii.gz" for name in table if name not in failed}
+    printed = capsys.readouterr().out
+    assert "15 of 20 subjects segmented" in printed
+    assert "failed 5: four_axes, nan, text, truncated, zero" in printed
+
+
+def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, folder, tmp_path, write_series):
+    write_series(tmp_path / "scan", SimpleITK.GetArrayFromImage(image(3)), spacing=SPACING)
+    (folder / "broken.nii.gz").write_bytes(b"")
+    segmenter = "nnunetv2_sa_unet.nnunet.segmenter.Segmenter"
+    points = [
+        (None, 0),
+        # While a series lies beside the masks as a temporary NIfTI file.
+        (f"{segmenter}.prepare", 4),
+        (f"{segmenter}.predict", 2),
+        (f"{segmenter}.finish", 3),
+        (f"{segmenter}.write_labels", 1),
+        # A complete file without its name: record, table, mask, map …
+        *(("nnunetv2_sa_unet.files.os.replace", nth) for nth in (1, 2, 3, 4, 5, 6, 11)),
+    ]
+    runs = [(str(tmp_path / f"out{index}"), *point) for index, point in enumerate(points)]
+    worker = Path(__file__).with_name("kill_worker.py")
+    words = ["segment", str(folder), str(tmp_path / "scan"), "-m", str(model), *FAST, "--probabilities"]
+    completed = subprocess.run(
+        [sys.executable, str(worker), json.dumps(runs), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert completed.returncode == 0, completed.stdout[-4000:]
+    # One subject is broken in every run.
+    assert json.loads(completed.stdout.splitlines()[-1]) == [1] * len(runs)
+    expected = tree(tmp_path / "out0")
+    assert len(expected) == 2 * 4 + 2
+    for place, *point in runs[1:]:
+        assert tree(Path(place)) == expected, point
+
+
+def test_what_is_done_is_kept_and_what_changed_is_done_again(model, folder, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert segment(model, output, folder) == 0
+    first = tree(output)
+    changed = {path.name: path.stat().st_mtime_ns for path in output.glob("*.nii.gz")}
+    write(folder / "s1_0000.nii.gz", 7)
+    (output / "s2_wmh.nii.gz").unlink()
+    capsys.readouterr()
+
+    assert segment(model, output, folder) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
+    assert [line.endswith("(done before)") for line in lines] == [True, False, False]
+    again = {path.name: path.stat().st_mtime_ns for path in output.glob("*.nii.gz")}
+    assert [again[name] == changed[name] for name in sorted(changed)] == [True, False, False]
+    for name in ("s0_wmh.nii.gz", "s2_wmh.nii.gz"):
+        assert (output / name).read_bytes() == first[name]
+
+    # The folder grows; what was broken leaves nothing behind.
+    (folder / "s1_0000.nii.gz").write_bytes(b"")
+    write(tmp_path / "new" / "s3.nii.gz", 3)
+    assert segment(model, output, folder / "s1_0000.nii.gz", tmp_path / "new") == 1
+    assert {name: row["status"] for name, row in rows(output).items()} == {
+        "s0": "ok",
+        "s1": "failed",
+        "s2": "ok",
+        "s3": "ok",
+    }
+    assert not (output / "s1_wmh.nii.gz").exists()
+    assert segment(model, output, tmp_path / "new") == 0
+    assert list(rows(output)) == ["s0", "s2", "s3"]
+
+
+def test_other_options_need_force_which_starts_over(model, folder, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert segment(model, output, folder, "--probabilities") == 0
+    assert segment(model, output, folder / "s0_0000.nii.gz", "--threshold", "0.2") == 1
+    refusal = capsys.readouterr().err
+    assert "start over with --force" in refusal
+    assert "options.threshold: there None, now 0.2" in refusal
+    assert "options.probabilities: there True, now False" in refusal
+    assert segment(model, output, folder / "s0_0000.nii.gz", "--threshold", "0.2", "--force") == 0
+    assert set(tree(output)) == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json"}
+
+
+def test_options_change_the_wmh_and_nothing_else(model, folder, tmp_path):
+    subject = folder / "s0_0000.nii.gz"
+    assert segment(model, tmp_path / "plain", subject, "--probabilities") == 0
+    plain = values(tmp_path / "plain" / "s0_wmh.nii.gz")
+    probability = values(tmp_path / "plain" / "s0_wmh_prob.nii.gz")
+    threshold = float(np.quantile(probability, 0.9))
+
+    assert segment(model, tmp_path / "low", subject, "--threshold", threshold) == 0
+    low = values(tmp_path / "low" / "s0_wmh.nii.gz")
+    np.testing.assert_array_equal(low == 1, probability >= threshold)
+    untouched = (low != 1) & (plain != 1)
+    np.testing.assert_array_equal(low[untouched], plain[untouched])
+
+    stroke = np.zeros(SHAPE, np.uint8)
+    stroke[:, :, :18] = 5
+    mask = SimpleITK.GetImageFromArray(stroke)
+    mask.CopyInformation(image(0))
+    (tmp_path / "strokes").mkdir()
+    SimpleITK.WriteImage(mask, str(tmp_path / "strokes" / "s0.nii.gz"))
+    words = ("--threshold", threshold, "--exclude", tmp_path / "strokes", "--min-volume", 1000)
+    assert segment(model, tmp_path / "few", subject, *words) == 0
+    few = values(tmp_path / "few" / "s0_wmh.nii.gz")
+    assert 0 < (few == 1).sum() < ((low == 1) & (stroke == 0)).sum()
+    assert not (few[stroke > 0] == 1).any()
+    np.testing.assert_array_equal(few == 2, low == 2)
+    (record,) = read_segmentation(tmp_path / "few").subjects
+    assert record.volume_ml == pytest.approx((few == 1).sum() * np.prod(SPACING) / 1000, abs=1e-6)
+    assert record.lesions_by_size["below_15_mm3"] == 0
+
+
+def test_a_dicom_series_gives_the_mask_of_the_same_voxels(model, tmp_path, write_series):
+    array = SimpleITK.GetArrayFromImage(image(0))
+    write_series(tmp_path / "study" / "p1", array, spacing=SPACING)
+    series = SimpleITK.GetImageFromArray(array)
+    series.SetSpacing(SPACING)
+    series.SetOrigin((-10, -20, 30))
+    SimpleITK.WriteImage(series, str(tmp_path / "nifti.nii.gz"))
+    assert segment(model, tmp_path / "out", tmp_path / "study", tmp_path / "nifti.nii.gz") == 0
+    assert (tmp_path / "out" / "p1_wmh.nii.gz").read_bytes() == (tmp_path / "out" / "nifti_wmh.nii.gz").read_bytes()
+    dicom = read_segmentation(tmp_path / "out").subjects[1]
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(read_input(dicom)), array)
+
+
+def test_bids_comes_back_as_a_valid_derivative(model, tmp_path):
+    pytest.importorskip("bids")
+    study = tmp_path / "study"
+    for name in ("sub-1/ses-a/anat/sub-1_ses-a", "sub-2/anat/sub-2"):
+        write(study / f"{name}_FLAIR.nii.gz", 1)
+        (study / f"{name}_FLAIR.json").write_text("{}")
+    (study / "dataset_description.json").write_text(json.dumps({"Name": "test", "BIDSVersion": "1.10.0"}))
+    output = study / "derivatives" / "wmh"
+    for _ in range(2):
+        assert segment(model, output, study, "--probabilities") == 0
+    mask = output / "sub-1/ses-a/anat/sub-1_ses-a_desc-wmh_mask.nii.gz"
+    assert set(np.unique(values(mask))) <= {0, 1}
+    assert json.loads(mask.with_name("sub-1_ses-a_desc-wmh_mask.json").read_text())["Sources"] == [
+        "bids:raw:sub-1/ses-a/anat/sub-1_ses-a_FLAIR.nii.gz"
+    ]
+    assert (output / "sub-2/anat/sub-2_label-WMH_desc-wmh_probseg.nii.gz").exists()
+    validator = Path(sysconfig.get_path("scripts"), "bids-validator-deno")
+    found = subprocess.run([validator, output, "--format", "json"], stdout=subprocess.PIPE, text=True)
+    issues = json.loads(found.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
+    assert found.returncode == 0
+
+
+def test_what_is_no_model_or_lacks_a_fold_is_refused(model, folder, tmp_path, capsys):
+    assert segment(tmp_path, tmp_path / "out", folder) == 1
+    assert f"{tmp_path / 'plans.json'}: there is no such file" in capsys.readouterr().err
+    assert segment(model, tmp_path / "out", folder, "-f", "4", "7") == 1
+    assert "fold_7/checkpoint_final.pth: there is no such file" in capsys.readouterr().err
+    damaged = tmp_path / "model"
+    shutil.copytree(model, damaged)
+    checkpoint = damaged / "fold_4" / "checkpoint_final.pth"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    assert segment(damaged, tmp_path / "out", folder, "-f", "4") == 1
+    assert "nnU-Net cannot load this model: " in capsys.readouterr().err
+    assert segment(model, folder, folder) == 1
+    assert "is an input too" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
