@@ -192,6 +192,26 @@ def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, fo
         assert tree(Path(place)) == expected, point
 
 
+@pytest.mark.parametrize("step", ["prepare", "predict", "finish"])
+def test_a_lack_of_memory_is_the_trouble_of_one_subject(model, folder, tmp_path, monkeypatch, step):
+    from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
+
+    original, calls = getattr(Segmenter, step), []
+
+    def greedy(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise MemoryError("no room for 4 GB\nTried to allocate …")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Segmenter, step, greedy)
+    assert segment(model, tmp_path / "out", folder) == 1
+    found = [row["message"] for row in rows(tmp_path / "out").values()]
+    assert sorted(found) == ["", "", "MemoryError: no room for 4 GB"]
+    # It is tried again.
+    assert segment(model, tmp_path / "out", folder) == 0
+
+
 def test_what_is_done_is_kept_and_what_changed_is_done_again(model, folder, tmp_path, capsys):
     output = tmp_path / "out"
     assert segment(model, output, folder) == 0
