@@ -17,6 +17,8 @@ __all__ = ["complete_or_absent", "remove_unfinished", "sha256", "temporary_besid
 
 # The umask can only be read by setting it, for all threads at once.
 _UMASK = threading.Lock()
+#: What a temporary file ends in whose file has no ending.
+_NO_ENDING = ".unfinished"
 # The name of a file, the eight characters that tempfile adds, and the file's ending again.
 _UNFINISHED = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}(?P<ending>(\.nii)?\.\w+)")
 
@@ -28,7 +30,7 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     Its name keeps the ending of ``path``, because image writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    ending = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
+    ending = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix or _NO_ENDING
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=ending, dir=path.parent)
     os.close(handle)
     try:
@@ -41,7 +43,7 @@ def remove_unfinished(folder: Path) -> None:
     """Remove what :func:`temporary_beside` could not, because its process was killed; not in subfolders."""
     for path in folder.iterdir() if folder.is_dir() else ():
         found = _UNFINISHED.fullmatch(path.name)
-        if found and found["name"].endswith(found["ending"]):
+        if found and (found["name"].endswith(found["ending"]) or found["ending"] == _NO_ENDING):
             path.unlink(missing_ok=True)
 
 

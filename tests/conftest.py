@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -144,6 +145,8 @@ def _write_series(
         The files in the order of the slices, which is not that of their names.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # Writing DICOM changes the locale of the process, and with it the encoding of text.
+    before = locale.setlocale(locale.LC_ALL)
     writer = SimpleITK.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     paths = []
@@ -170,4 +173,5 @@ def _write_series(
         paths.append(folder / f"{uid.rpartition('.')[2]}_{len(values) - index:03}.dcm")
         writer.SetFileName(str(paths[-1]))
         writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, before)
     return paths

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, sha256, temporary_beside
@@ -23,11 +23,13 @@ def test_what_a_kill_leaves_is_removed_and_nothing_else(tmp_path: Path) -> None:
     kept = [".bidsignore", ".mask.nii.gz", "mask.nii.gz", ".mask.nii.gz.12345678.json", ".nfs.12345678", "a.12345678.a"]
     for name in kept:
         (tmp_path / name).touch()
-    with temporary_beside(tmp_path / "mask.nii.gz") as first, temporary_beside(tmp_path / "volumes.json") as second:
+    with ExitStack() as stack:
+        names = ("mask.nii.gz", "volumes.json", ".bidsignore")
+        temporary = [stack.enter_context(temporary_beside(tmp_path / name)) for name in names]
+        assert all(path.exists() for path in temporary)
         # As if this process were dead.
         remove_unfinished(tmp_path)
-        assert not first.exists()
-        assert not second.exists()
+        assert not any(path.exists() for path in temporary)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
     remove_unfinished(tmp_path / "absent")
 

@@ -19,6 +19,7 @@ __all__ = ["FOLDER_NAME", "PAGE_NAME", "write_report"]
 
 PAGE_NAME = "report.html"
 FOLDER_NAME = "report"
+SUBJECTS_A_PROCESS = 8
 #: What an earlier report wrote into its folder: a later one removes what it does not write again.
 _FILES_NAME = "files.json"
 
@@ -47,7 +48,8 @@ def write_report(folder: Path, references: Path | None = None) -> Path:
     planned = [name for row in segmentation.subjects for name in files_of(row.subject)]
     # Should this be stopped halfway, the next run knows of all files that there may be.
     write_json(report / _FILES_NAME, sorted({*earlier, *SCRIPTS_AND_STYLES, *planned}))
-    with mapping(min(default_processes(), len(segmentation.subjects))) as apply:
+    # Starting a process takes about as long as some subjects.
+    with mapping(min(default_processes(), len(segmentation.subjects) // SUBJECTS_A_PROCESS)) as apply:
         reports = list(
             apply(
                 partial(examine, folder=folder, report=report),
