@@ -16,7 +16,10 @@ from nnunetv2_sa_unet.errors import InputError
 
 __all__ = ["main"]
 
-COMMANDS = ("ablate", "benchmark", "convert", "demo", "doctor", "evaluate", "export-onnx", "plan", "segment", "tables")
+COMMANDS = (
+    "ablate", "benchmark", "convert", "demo", "doctor", "evaluate", "export-onnx", "plan", "report", "segment",
+    "tables",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

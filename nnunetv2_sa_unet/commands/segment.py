@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "segment",
         help="lesion masks and a table of volumes from any FLAIR images",
         description="Segment FLAIR images with a trained model and write a mask of each, volumes.csv with a row a "
-        "subject, and volumes.json with how it was made. What was done before is kept: after an interruption give the "
+        "subject, volumes.json with how it was made, and report.html, a page to check the masks by eye. What was done before is kept: after an interruption give the "
         "same command again. The status is 0 only if every subject was segmented.",
     )
     parser.add_argument(
@@ -54,6 +54,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--exclude", type=Path, metavar="MASK", help="nothing is WMH in this mask; or a folder of masks by subject"
     )
+    parser.add_argument("--no-report", action="store_true", help="make no page to check the masks by eye")
     parser.add_argument("--force", action="store_true", help="start over where other results are in OUT")
     parser.add_argument("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="where to compute (cuda)")
     parser.add_argument(
@@ -71,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.commands.evaluate import make_writable
     from nnunetv2_sa_unet.nnunet.segmentation_run import Job, segment_all
     from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
+    from nnunetv2_sa_unet.report import write_report
     from nnunetv2_sa_unet.wmh.bids_derivative import describe_derivative
     from nnunetv2_sa_unet.wmh.exclusion import exclusion_masks
     from nnunetv2_sa_unet.wmh.run_folder import RunFolder
@@ -107,7 +109,10 @@ def run(arguments: argparse.Namespace) -> int:
     if studies:
         describe_derivative(output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*"])
     segmentation = folder.finish()
-    return _conclude(output, segmentation)
+    status = _conclude(output, segmentation)
+    if not arguments.no_report:
+        print(f"wrote {write_report(output)}")
+    return status
 
 
 def _conclude(output: Path, segmentation: Segmentation) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,12 @@ from matplotlib.lines import Line2D
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import complete_or_absent
 
-__all__ = ["Panel", "draw_panels", "make_panel"]
+__all__ = ["ORANGE", "SKY_BLUE", "Panel", "display_window", "draw_panels", "make_panel"]
 
 WMH, OTHER = 1, 2
-# Sky blue and orange; the first mask is drawn wider, so that the second on top of it does not hide it.
-_STYLES = (("#56B4E9", 1.6), ("#E69F00", 0.7))
+SKY_BLUE, ORANGE = "#56B4E9", "#E69F00"
+# The first mask is drawn wider, so that the second on top of it does not hide it.
+_STYLES = ((SKY_BLUE, 1.6), (ORANGE, 0.7))
 _DASHES = {WMH: "solid", OTHER: (0, (2.5, 1.5))}
 _PANEL_INCHES = 3.2
 _DOTS_PER_INCH = 150
@@ -84,9 +86,14 @@ def make_panel(title: str, image: Path, masks: Mapping[str, Path]) -> Panel:
         image=brightness[chosen].astype(np.float32),
         masks={name: label[chosen] for name, label in labels.items()},
         spacing=(row, column),
-        # The scalp's fat is brighter than any lesion: its brightest part may saturate.
-        window=(0.0, float(np.percentile(brightness, 99.3))),
+        window=display_window(brightness),
     )
+
+
+def display_window(brightness: npt.NDArray[Any]) -> tuple[float, float]:
+    """The brightness of a FLAIR volume that is shown black and that shown white."""
+    # The scalp's fat is brighter than any lesion: its brightest part may saturate.
+    return 0.0, float(np.percentile(brightness, 99.3))
 
 
 def draw_panels(path: Path, panels: Sequence[Panel], heading: str = "") -> None:

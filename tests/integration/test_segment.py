@@ -16,6 +16,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.commands.main import main
+from nnunetv2_sa_unet.report.page import SCRIPTS_AND_STYLES
 from nnunetv2_sa_unet.wmh.segmentation import read_input, read_segmentation
 
 PLANS = "nnUNetSAUNetPaperSmallPlans"
@@ -152,7 +153,11 @@ def test_five_of_twenty_are_broken_and_fifteen_are_segmented(model, tmp_path, wr
     assert len(others) == 14
     assert {(row["status"], row["message"]) for row in others} == {("ok", "")}
     assert any(float(row["volume_ml"]) > 0 and int(row["lesions"]) > 0 for row in others)
-    masks = {path.name for path in (tmp_path / "out").iterdir()} - {"volumes.csv", "volumes.json"}
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count('<section class="subject') == 20
+    assert all(f'href="#subject-{name}"' in page for name in table)
+    tables = {"volumes.csv", "volumes.json", "report", "report.html"}
+    masks = {path.name for path in (tmp_path / "out").iterdir()} - tables
     assert masks == {f"{name}_wmh.nii.gz" for name in table if name not in failed}
     printed = capsys.readouterr().out
     assert "15 of 20 subjects segmented" in printed
@@ -172,6 +177,10 @@ def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, fo
         (f"{segmenter}.write_labels", 1),
         # A complete file without its name: record, table, mask, map …
         *(("nnunetv2_sa_unet.files.os.replace", nth) for nth in (1, 2, 3, 4, 5, 6, 11)),
+        # In the report: between the two files of a subject, a file without its name, before the page.
+        ("nnunetv2_sa_unet.report.subjects.viewer_script", 3),
+        ("nnunetv2_sa_unet.files.os.replace", 26),
+        ("nnunetv2_sa_unet.report.writing.render_page", 1),
     ]
     runs = [(str(tmp_path / f"out{index}"), *point) for index, point in enumerate(points)]
     worker = Path(__file__).with_name("kill_worker.py")
@@ -187,9 +196,30 @@ def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, fo
     # One subject is broken in every run.
     assert json.loads(completed.stdout.splitlines()[-1]) == [1] * len(runs)
     expected = tree(tmp_path / "out0")
-    assert len(expected) == 2 * 4 + 2
+    # A mask, a map and two files of the report for each subject that could be segmented.
+    assert len(expected) == 4 * 4 + 2 + len({*SCRIPTS_AND_STYLES, "report.html", "files.json"})
     for place, *point in runs[1:]:
         assert tree(Path(place)) == expected, point
+
+
+@pytest.mark.parametrize("step", ["prepare", "predict", "finish"])
+def test_a_lack_of_memory_is_the_trouble_of_one_subject(model, folder, tmp_path, monkeypatch, step):
+    from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
+
+    original, calls = getattr(Segmenter, step), []
+
+    def greedy(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise MemoryError("no room for 4 GB\nTried to allocate …")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Segmenter, step, greedy)
+    assert segment(model, tmp_path / "out", folder) == 1
+    found = [row["message"] for row in rows(tmp_path / "out").values()]
+    assert sorted(found) == ["", "", "MemoryError: no room for 4 GB"]
+    # It is tried again.
+    assert segment(model, tmp_path / "out", folder) == 0
 
 
 def test_what_is_done_is_kept_and_what_changed_is_done_again(model, folder, tmp_path, capsys):
