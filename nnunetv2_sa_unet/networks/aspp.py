@@ -10,7 +10,7 @@ import torch
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim
 from torch import nn
 
-from nnunetv2_sa_unet.networks.exact import convolve
+from nnunetv2_sa_unet.networks.exact import convolve, convolve_dilated
 
 __all__ = ["ASPP", "DilatedConv2d", "DilatedConv3d"]
 
@@ -33,6 +33,8 @@ class _WithoutIdleTaps:
         for axis, (extent, dilation) in enumerate(zip(x.shape[2:], self.dilation, strict=True)):
             if dilation >= extent and weight.shape[axis + 2] == 3:
                 weight, padding[axis] = weight.narrow(axis + 2, 1, 1), 0
+        if self.bias is None and max(self.dilation) > 1:
+            return convolve_dilated(x, weight, padding, self.dilation)
         return convolve(x, weight, self.bias, padding, self.dilation)
 
 

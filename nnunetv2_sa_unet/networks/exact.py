@@ -6,16 +6,20 @@ never tell which formulation made them. ``networks.reference`` has the plain one
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 __all__ = [
     "PlaneConv3d",
     "convolve",
     "convolve_by_phases",
+    "convolve_dilated",
     "convolve_upsampled",
     "fold_planes",
     "planes_are_images",
@@ -94,6 +98,64 @@ def convolve(
         planes = functional.conv2d(fold_planes(x), weight.squeeze(2), bias, padding=padding[1:], dilation=dilation[1:])
         return _stored_like(x, unfold_planes(planes, x.shape[0]))
     return _stored_like(x, functional.conv3d(x, weight, bias, padding=padding, dilation=dilation))
+
+
+def convolve_dilated(
+    x: torch.Tensor, weight: torch.Tensor, padding: Sequence[int], dilation: Sequence[int]
+) -> torch.Tensor:
+    """:func:`convolve` without bias, with a faster gradient of the weights for dilations near the extent of the map.
+
+    Along one axis of extent E, with dilation d and padding p::
+
+        y[o] = Σ_t w[t] x[o + d·t - p],   ∂w[t] = Σ_o ∂y[o] x[o + d·t - p],   0 ≤ o < E,   0 ≤ o + d·t - p < E
+
+    So each tap's gradient is one matrix product over the outputs for which the tap lies within the map: 19 % of all
+    for a kernel of 3×3×3, dilation 12 and a map of 32×16×16. Libraries also multiply what is outside.
+
+    The arguments are those of :func:`convolve`; the output must be as large as the input.
+    """
+    is_eager = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+    if is_eager and x.device.type == "cpu" and planes_are_images(x):
+        convolved: torch.Tensor = _Dilated.apply(x, weight, tuple(padding), tuple(dilation))
+        return convolved
+    return convolve(x, weight, None, padding, dilation)
+
+
+class _Dilated(torch.autograd.Function):
+    """See :func:`convolve_dilated`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, padding: tuple[int, ...], dilation: tuple[int, ...]
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.padding, ctx.dilation = padding, dilation
+        return convolve(x, weight, None, padding, dilation)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:
+            settings = ([1, 1, 1], ctx.padding, ctx.dilation, False, [0, 0, 0], 1, [True, False, False])
+            of_x = torch.ops.aten.convolution_backward(gradient, x, weight, None, *settings)[0]
+        if ctx.needs_input_grad[1]:
+            of_weight = torch.zeros_like(weight)
+            of_tap = of_weight.movedim((0, 1), (-2, -1))
+            for tap in itertools.product(*map(range, weight.shape[2:])):
+                outputs, inputs = gradient.movedim(1, -1), x.movedim(1, -1)
+                steps = zip(tap, ctx.dilation, ctx.padding, strict=True)
+                for axis, (place, dilation, padding) in enumerate(steps, start=1):
+                    offset = dilation * place - padding
+                    n_inside = x.shape[axis + 1] - abs(offset)
+                    if n_inside <= 0:
+                        break
+                    outputs = outputs.narrow(axis, max(0, -offset), n_inside)
+                    inputs = inputs.narrow(axis, max(0, offset), n_inside)
+                else:
+                    of_tap[tap] = outputs.flatten(0, -2).T @ inputs.flatten(0, -2)
+        return of_x, of_weight, None, None
 
 
 class PlaneConv3d(nn.Conv3d):

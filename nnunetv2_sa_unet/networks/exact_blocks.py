@@ -18,6 +18,7 @@ from nnunetv2_sa_unet.networks.exact import (
     planes_are_images,
     unfold_planes,
 )
+from nnunetv2_sa_unet.networks.norm import GroupNorm
 from nnunetv2_sa_unet.networks.unet import Blocks, Decoder
 
 __all__ = ["ExactBlocks", "ExactDecoder"]
@@ -33,6 +34,23 @@ class ConvStack(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         convolved: torch.Tensor = self.convs(x)
         return convolved
+
+
+class ExactBlock(ConvDropoutNormReLU):  # type: ignore[misc]  # the library is untyped
+    """Convolution, dropout, norm and nonlinearity, the last two in one where they are group norm and ReLU."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after_convolution(self.conv(x))
+
+    def after_convolution(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply what follows the convolution to its output, which is overwritten where no gradient needs it."""
+        _, *rest = self.all_modules
+        match rest:
+            case [GroupNorm() as norm, nn.ReLU()]:
+                return norm.rectified(x)
+        for module in rest:
+            x = module(x)
+        return x
 
 
 class PlaneMaxPool3d(nn.MaxPool3d):
@@ -56,7 +74,7 @@ class ExactBlocks(Blocks):
         blocks = []
         for channels in output_channels:
             blocks.append(
-                ConvDropoutNormReLU(
+                ExactBlock(
                     _plane_by_plane(self.conv_op),
                     input_channels,
                     channels,
@@ -99,13 +117,22 @@ class ExactDecoder(Decoder):
     def merge(self, stage: nn.Module, upsample: nn.Module, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         if not (isinstance(stage, ConvStack) and isinstance(upsample, nn.Upsample) and upsample.mode == "nearest"):
             return super().merge(stage, upsample, x, skip)
+        first: Any
         first, *others = stage.convs
-        conv: Any
-        conv, *rest = first.get_submodule("all_modules").children()
+        conv = first.conv
         from_below, from_skip = conv.weight.split((x.shape[1], skip.shape[1]), 1)
         factors = [int(factor) for factor in upsample.scale_factor]  # type: ignore[union-attr]  # one number per axis
-        # Not in place: both are views, of which autograd would copy the whole gradient.
-        merged = convolve_upsampled(x, from_below, conv.bias, factors) + convolve(skip, from_skip, None, conv.padding)
-        for module in (*rest, *others):
-            merged = module(merged)
-        return merged
+        padding = list(conv.padding)
+        # The bias goes to the convolution that computes its gradient faster. The sum is made in place, and of images
+        # where it can be: of volumes, which are views of them, autograd would copy the whole gradient.
+        if conv.weight.shape[2] == factors[0] == 1 and planes_are_images(x) and planes_are_images(skip):
+            planes = convolve(fold_planes(skip), from_skip.squeeze(2), conv.bias, padding[1:])
+            planes += convolve_upsampled(fold_planes(x), from_below.squeeze(2), None, factors[1:])
+            merged = unfold_planes(planes, x.shape[0])
+        else:
+            merged = convolve(skip, from_skip, conv.bias, padding)
+            merged += convolve_upsampled(x, from_below, None, factors)
+        convolved: torch.Tensor = first.after_convolution(merged)
+        for block in others:
+            convolved = block(convolved)
+        return convolved

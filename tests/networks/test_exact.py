@@ -12,7 +12,13 @@ from torch.nn import functional
 
 from nnunetv2_sa_unet.networks.aspp import ASPP
 from nnunetv2_sa_unet.networks.attention import SpatialAttention
-from nnunetv2_sa_unet.networks.exact import convolve, convolve_by_phases, convolve_upsampled, to_channels_last
+from nnunetv2_sa_unet.networks.exact import (
+    convolve,
+    convolve_by_phases,
+    convolve_dilated,
+    convolve_upsampled,
+    to_channels_last,
+)
 from nnunetv2_sa_unet.networks.exact_blocks import PlaneMaxPool3d
 from nnunetv2_sa_unet.networks.norm import GroupNorm
 from nnunetv2_sa_unet.networks.reference import PlainASPP, PlainSpatialAttention
@@ -57,6 +63,20 @@ def test_convolution_plane_by_plane(
         lambda x, *parameters: convolve(store(x), *parameters, padding),
         lambda x, *parameters: functional.conv3d(x, *parameters, padding=padding),
         *(x, weight, bias),
+    )
+
+
+# Extents below, at and above the dilation and twice the dilation.
+@STORAGES
+@pytest.mark.parametrize("size", [*VOLUMES, (4, 3, 13), (6, 7, 5)])
+@pytest.mark.parametrize(("kernel", "dilation"), [((3, 3, 3), 3), ((1, 3, 3), 3), ((3, 1, 1), 2), ((3, 3, 3), 1)])
+def test_dilated_convolution(store: Function, size: tuple[int, ...], kernel: tuple[int, ...], dilation: int) -> None:
+    padding = tuple(dilation * (extent // 2) for extent in kernel)
+    x, weight = tensors((2, 4, *size), (3, 4, *kernel))
+    assert_equal(
+        lambda x, weight: convolve_dilated(store(x), weight, padding, (dilation,) * 3),
+        lambda x, weight: functional.conv3d(x, weight, padding=padding, dilation=dilation),
+        *(x, weight),
     )
 
 
@@ -118,6 +138,7 @@ def test_spatial_attention(store: Function, conv_op: type[nn.Module], kernel: li
     modules = [cls(conv_op, kernel).double() for cls in (SpatialAttention, PlainSpatialAttention)]
     modules[1].load_state_dict(modules[0].state_dict())
     (x,) = tensors((2, 5, 3, 9, 18)[: len(kernel) + 2])
+    x = x.relu()  # as in the networks: many channels share the maximum 0
     assert_equal(lambda x: modules[0](store(x)), modules[1], x)
     torch.testing.assert_close(*(module.conv.weight.grad for module in modules), rtol=0, atol=1e-12)
 

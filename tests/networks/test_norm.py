@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -32,9 +34,12 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
     return x.to(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
 
 
+@pytest.mark.parametrize("rectified", [True, False])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("shape", [(2, 16, 7, 5), (3, 16, 3, 7, 5), (2, 16, 3, 1, 1), (1, 16, 1, 1, 7)])
-def test_channels_last_storage_changes_neither_values_nor_gradients(shape: tuple[int, ...], affine: bool) -> None:
+def test_channels_last_storage_changes_neither_values_nor_gradients(
+    shape: tuple[int, ...], affine: bool, rectified: bool
+) -> None:
     norms = [GroupNorm(16, affine=affine).double() for _ in range(2)]
     if affine:
         norms = [with_random_affine(norm) for norm in norms]
@@ -42,12 +47,26 @@ def test_channels_last_storage_changes_neither_values_nor_gradients(shape: tuple
     results = []
     for norm, store in zip(norms, (torch.Tensor.contiguous, channels_last), strict=True):
         leaf = x.clone().requires_grad_()
-        normed = norm(store(leaf))
-        normed.relu_().backward(incoming)  # in place, as in the networks
+        normed = norm.rectified(store(leaf)) if rectified else norm(store(leaf)).relu_()
+        before = incoming.clone()
+        normed.backward(incoming)
+        assert torch.equal(incoming, before)
         results.append([normed.detach(), leaf.grad, *(parameter.grad for parameter in norm.parameters())])
     assert channels_last(x).stride() == normed.stride()
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("store", [torch.Tensor.contiguous, channels_last])
+def test_rectified_equals_norm_and_relu_with_and_without_gradients(store: Callable[..., torch.Tensor]) -> None:
+    norm = with_random_affine(GroupNorm(16)).double()
+    x = store(torch.randn(2, 16, 3, 7, 5, dtype=torch.float64))
+    expected = norm(x).relu()
+    kept = x.clone(memory_format=torch.preserve_format)
+    torch.testing.assert_close(norm.rectified(x), expected, rtol=0, atol=0)
+    assert torch.equal(x, kept)
+    with torch.no_grad():
+        torch.testing.assert_close(norm.rectified(x), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("mean", [0, 3])

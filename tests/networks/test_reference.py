@@ -77,6 +77,38 @@ def test_float32_differs_by_rounding_alone(networks: dict[str, Any]) -> None:
         torch.testing.assert_close(fast(x), plain(x), rtol=0, atol=2e-5)
 
 
+def test_neither_input_nor_features_are_overwritten(networks: dict[str, Any]) -> None:
+    """Without gradients the networks compute in place, but only in memory that nobody else can see."""
+    built = networks["SAUNet"].build().eval()
+    for x in (networks["SAUNet"].input(), channels_last(networks["SAUNet"].input())):
+        with torch.no_grad():
+            features = built.encoder(x)
+            before = [each.clone() for each in (x, *features)]
+            first = built.decoder(features)
+            second = built.decoder(features)
+        assert torch.equal(first, second)
+        assert all(map(torch.equal, (x, *features), before))
+
+
+def test_logits_without_gradients_are_those_with_them(networks: dict[str, Any]) -> None:
+    built, x = networks["SAUNet"].build().double(), networks["SAUNet"].input().double()
+    with torch.inference_mode():
+        found = built(x)
+    torch.testing.assert_close(found, built(x).detach(), rtol=0, atol=1e-12)
+
+
+def test_gradients_under_autocast_are_as_near_to_float32_as_the_plain_ones(networks: dict[str, Any]) -> None:
+    x = networks["SAUNet"].input()
+    fast = networks["SAUNet"].build(deep_supervision=True)
+    plain = networks["SAUNet"].plain().build(deep_supervision=True)
+    expected = results(plain, x)
+    plain.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        all_found, all_plain = results(fast, x), results(plain, x)
+    for found, in_plain, exact in zip(all_found, all_plain, expected, strict=True):
+        assert (found.float() - exact).norm() < 2 * (in_plain.float() - exact).norm() + 0.02 * exact.norm()
+
+
 def test_logits_have_torchs_usual_storage(networks: dict[str, Any]) -> None:
     built = networks["SAUNet"].build(deep_supervision=True)
     assert all(scale.is_contiguous() for scale in built(networks["SAUNet"].input()))
