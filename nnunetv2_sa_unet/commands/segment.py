@@ -24,8 +24,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "segment",
         help="lesion masks and a table of volumes from any FLAIR images",
         description="Segment FLAIR images with a trained model and write a mask of each, volumes.csv with a row a "
-        "subject, volumes.json with how it was made, and report.html, a page to check the masks by eye. What was done before is kept: after an interruption give the "
-        "same command again. The status is 0 only if every subject was segmented.",
+        "subject, volumes.json with how it was made, and report.html, a page to check the masks by eye. What was done "
+        "before is kept: after an interruption give the same command again. The status is 0 only if every subject was "
+        "segmented.",
     )
     parser.add_argument(
         "inputs",

@@ -263,7 +263,11 @@ def test_other_options_need_force_which_starts_over(model, folder, tmp_path, cap
     assert "options.threshold: there None, now 0.2" in refusal
     assert "options.probabilities: there True, now False" in refusal
     assert segment(model, output, folder / "s0_0000.nii.gz", "--threshold", "0.2", "--force") == 0
-    assert set(tree(output)) == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json"}
+    left = set(tree(output)) - {f"report/{name}" for name in (*SCRIPTS_AND_STYLES, "files.json")}
+    of_the_report = {"report.html", "report/slices/s0.jpg", "report/volumes/s0.js"}
+    assert left == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json", *of_the_report}
+    assert segment(model, tmp_path / "bare", folder / "s0_0000.nii.gz", "--no-report") == 0
+    assert set(tree(tmp_path / "bare")) == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json"}
 
 
 def test_options_change_the_wmh_and_nothing_else(model, folder, tmp_path):
