@@ -81,13 +81,7 @@ class ExactBlocks(Blocks):
                     list(kernel_size),
                     # Of a single number, the block asks the class for its axes, and knows torch's classes alone.
                     stride=[1] * len(kernel_size),
-                    conv_bias=self.conv_bias,
-                    norm_op=self.norm_op,
-                    norm_op_kwargs=self.norm_op_kwargs,
-                    dropout_op=self.dropout_op,
-                    dropout_op_kwargs=self.dropout_op_kwargs,
-                    nonlin=self.nonlin,
-                    nonlin_kwargs=self.nonlin_kwargs,
+                    **self.block_arguments,
                 )
             )
             input_channels = channels

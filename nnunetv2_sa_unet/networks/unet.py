@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,11 @@ class Blocks:
     nonlin: type[nn.Module] | None
     nonlin_kwargs: dict[str, Any] | None
 
+    @property
+    def block_arguments(self) -> dict[str, Any]:
+        """What nnU-Net's blocks are given besides channels, kernel and stride."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "conv_op"}
+
     def convs(self, input_channels: int, output_channels: Sequence[int], kernel_size: Sequence[int]) -> nn.Module:
         """Stack one block of convolution, norm and nonlinearity for each entry of ``output_channels``."""
         convs: nn.Module = StackedConvBlocks(
@@ -50,13 +55,7 @@ class Blocks:
             list(output_channels),
             list(kernel_size),
             initial_stride=1,
-            conv_bias=self.conv_bias,
-            norm_op=self.norm_op,
-            norm_op_kwargs=self.norm_op_kwargs,
-            dropout_op=self.dropout_op,
-            dropout_op_kwargs=self.dropout_op_kwargs,
-            nonlin=self.nonlin,
-            nonlin_kwargs=self.nonlin_kwargs,
+            **self.block_arguments,
         )
         return convs
 

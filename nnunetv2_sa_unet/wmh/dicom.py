@@ -13,7 +13,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.wmh.volumes import itk_reason
+from nnunetv2_sa_unet.wmh.volumes import itk_reason, read_header
 
 __all__ = ["Series", "find_series", "is_dicom", "looks_like_flair", "read_series"]
 
@@ -147,21 +147,14 @@ def _series_in(folder: Path, files: Sequence[str]) -> Iterator[Series]:
 
 
 def _header(path: Path) -> dict[str, str]:
-    reader = _opened(path)
+    reader = read_header(path)
     # DICOM pads values to an even length.
     return {key: reader.GetMetaData(key).strip(" \0") for key in reader.GetMetaDataKeys()}
 
 
-def _opened(path: Path) -> SimpleITK.ImageFileReader:
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    return reader
-
-
 def _origins(paths: Sequence[Path]) -> NDArray[np.float64]:
     """Where slices lie in mm, (slice, xyz); nothing of a single file, which may hold a whole volume."""
-    readers = [_opened(path) for path in paths] if len(paths) > 1 else []
+    readers = [read_header(path) for path in paths] if len(paths) > 1 else []
     return np.array([reader.GetOrigin() for reader in readers]).reshape(-1, 3)
 
 

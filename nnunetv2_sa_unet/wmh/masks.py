@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["BoolArray", "predicted_wmh", "reference_masks"]
+__all__ = ["OTHER", "WMH", "BoolArray", "predicted_wmh", "reference_masks"]
 
 BoolArray = NDArray[np.bool_]
 

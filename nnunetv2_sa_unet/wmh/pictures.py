@@ -20,10 +20,10 @@ from matplotlib.lines import Line2D
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import complete_or_absent
+from nnunetv2_sa_unet.wmh.masks import OTHER, WMH
 
 __all__ = ["ORANGE", "SKY_BLUE", "Panel", "display_window", "draw_panels", "make_panel"]
 
-WMH, OTHER = 1, 2
 SKY_BLUE, ORANGE = "#56B4E9", "#E69F00"
 # The first mask is drawn wider, so that the second on top of it does not hide it.
 _STYLES = ((SKY_BLUE, 1.6), (ORANGE, 0.7))
