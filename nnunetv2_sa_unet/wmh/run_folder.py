@@ -52,7 +52,7 @@ class RunFolder:
         self._names = {subject.name for subject in subjects}
         self._lock = Lock()
         self._finished: dict[str, Subject] = {}
-        self._started, self._new = time.monotonic(), 0
+        self._started, self._segmented = time.monotonic(), 0
         records = self._earlier(force)
         self.earlier = {each.subject: each for each in records}
         self._rows = {each.subject: each for each in records if each.subject in self._names or each.mask is not None}
@@ -67,7 +67,7 @@ class RunFolder:
                 _remove_files(self._folder, earlier)
             self._rows[record.subject] = self._finished[record.subject] = record
             if is_new:
-                self._new += 1
+                self._segmented += record.mask is not None
                 self._write()
             self._say(self._progress(record, is_new))
 
@@ -113,8 +113,11 @@ class RunFolder:
         line += f"{'; ' if record.volume_ml is not None else 'FAILED: '}{record.message}" if record.message else ""
         if not is_new:
             return f"{line} (done before)"
-        left = (time.monotonic() - self._started) / self._new * (total - count)
-        return f"{line} ({_duration(left)} left)" if count < total else line
+        if count == total or not self._segmented:
+            return line
+        # What failed took no time to speak of.
+        left = (time.monotonic() - self._started) / self._segmented * (total - count)
+        return f"{line} ({_duration(left)} left)"
 
 
 def _in_order(rows: dict[str, Subject]) -> list[Subject]:

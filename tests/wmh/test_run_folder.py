@@ -75,6 +75,14 @@ def test_a_row_is_on_the_disk_as_soon_as_its_subject_is_done(place: Place) -> No
     assert place.said[2].endswith("(done before)")
 
 
+def test_what_failed_says_nothing_of_the_time_that_is_left(place: Place) -> None:
+    run = place.run("a", "b", "c")
+    run.add(failed("a"), True)
+    assert place.said == ["[1/3] a: FAILED: too short"]
+    run.add(done(place.folder, "b"), True)
+    assert place.said[1].endswith(" left)")
+
+
 def test_a_folder_grows_and_forgets_what_failed(place: Place) -> None:
     run = place.run("a", "b")
     run.add(done(place.folder, "a"), True)
