@@ -104,7 +104,7 @@ def read_series(folder: Path, files: Sequence[str]) -> SimpleITK.Image:
 
     Raises:
         InputError: a file is absent or damaged, slices are missing, or they make up more than one volume; the message
-            starts with the folder.
+            starts with the path of the file or of the folder.
     """
     paths = [folder / file for file in files]
     try:

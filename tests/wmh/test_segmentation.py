@@ -91,7 +91,7 @@ def test_the_image_of_a_series_is_read_again(tmp_path: Path, write_series: Calla
     subject = Subject(subject="a", status="ok", message="", inputs=[series])
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(read_input(subject)), values)
     (tmp_path / files[1]).unlink()
-    with pytest.raises(InputError, match=f"^{tmp_path}: its DICOM series cannot be read: "):
+    with pytest.raises(InputError, match=f"^{tmp_path / files[1]}: cannot be read: "):
         read_input(subject)
 
 
