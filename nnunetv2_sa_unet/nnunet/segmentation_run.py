@@ -30,7 +30,14 @@ from nnunetv2_sa_unet.wmh.masks import WMH, BoolArray
 from nnunetv2_sa_unet.wmh.plausibility import oddities
 from nnunetv2_sa_unet.wmh.segmentation import Input, Options, Subject
 from nnunetv2_sa_unet.wmh.subjects import FoundSubject
-from nnunetv2_sa_unet.wmh.volumes import all_finite, constant_problem, geometry_differences, read_volume, shape_problem
+from nnunetv2_sa_unet.wmh.volumes import (
+    all_finite,
+    constant_problem,
+    geometry_differences,
+    image_like,
+    read_volume,
+    shape_problem,
+)
 
 __all__ = ["Job", "segment_all"]
 
@@ -226,9 +233,7 @@ def _edited(
 
 
 def _write(values: np.ndarray[Any, Any], like: SimpleITK.Image, path: Path) -> None:
-    image = SimpleITK.GetImageFromArray(values)
-    image.CopyInformation(like)
-    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    SimpleITK.WriteImage(image_like(values, like), str(path), useCompression=True)
 
 
 def _voxel_mm3(image: SimpleITK.Image) -> float:

@@ -16,7 +16,7 @@ from nnunetv2_sa_unet.files import complete_or_absent, write_json, write_text
 from nnunetv2_sa_unet.wmh.bids import case_name
 from nnunetv2_sa_unet.wmh.masks import predicted_wmh
 from nnunetv2_sa_unet.wmh.pairs import images_in
-from nnunetv2_sa_unet.wmh.volumes import geometry_differences, read_volume
+from nnunetv2_sa_unet.wmh.volumes import geometry_differences, image_like, read_volume
 
 __all__ = [
     "BIDS_VERSION", "describe_derivative", "mask_path", "probabilities_path", "read_table", "sidecar_path",
@@ -130,9 +130,7 @@ def _predictions(folder: Path) -> dict[str, list[Path]]:
 
 def _mask(prediction: SimpleITK.Image) -> SimpleITK.Image:
     inside, _ = predicted_wmh(SimpleITK.GetArrayViewFromImage(prediction))
-    mask = SimpleITK.GetImageFromArray(inside.astype(np.uint8))
-    mask.CopyInformation(prediction)
-    return mask
+    return image_like(inside.astype(np.uint8), prediction)
 
 
 def _same(first: SimpleITK.Image, second: SimpleITK.Image) -> bool:
@@ -149,8 +147,7 @@ def describe_derivative(folder: Path, source: Path | None, others: Sequence[str]
         others: patterns of files in the folder that are none of BIDS, for ``.bidsignore``.
     """
     if others:
-        with complete_or_absent(folder / ".bidsignore") as temporary:
-            temporary.write_text("\n".join([*others, ""]), encoding="utf-8")
+        write_text(folder / ".bidsignore", "\n".join([*others, ""]))
     readme, description = folder / "README.md", folder / "dataset_description.json"
     if not readme.exists():
         write_text(readme, _README)

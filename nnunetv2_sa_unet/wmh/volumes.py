@@ -15,8 +15,8 @@ import SimpleITK
 from nnunetv2_sa_unet.errors import InputError
 
 __all__ = [
-    "HEADER_TOLERANCE", "all_finite", "constant_problem", "geometry_differences", "itk_reason", "read_header",
-    "read_volume", "shape_problem",
+    "HEADER_TOLERANCE", "all_finite", "constant_problem", "geometry_differences", "image_like", "itk_reason",
+    "read_header", "read_volume", "shape_problem",
 ]  # fmt: skip
 
 #: How far two headers may differ: spacing and origin in mm, direction in cosines. The images and labels of
@@ -60,6 +60,13 @@ def read_header(path: Path) -> SimpleITK.ImageFileReader:
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read: {itk_reason(error)}") from error
     return reader
+
+
+def image_like(values: Any, like: SimpleITK.Image) -> SimpleITK.Image:
+    """An image of ``values`` (z, y, x) with the geometry of another of the same size."""
+    image = SimpleITK.GetImageFromArray(values)
+    image.CopyInformation(like)
+    return image
 
 
 def itk_reason(error: RuntimeError) -> str:
