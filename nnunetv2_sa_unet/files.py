@@ -14,8 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_sa_unet.errors import InputError
+
 __all__ = [
-    "complete_or_absent", "remove_unfinished", "sha256", "temporary_beside", "write_json", "write_rows", "write_text",
+    "complete_or_absent", "make_writable", "remove_unfinished", "sha256", "temporary_beside", "write_json",
+    "write_rows", "write_text",
 ]  # fmt: skip
 
 # The umask can only be read by setting it, for all threads at once.
@@ -66,6 +69,21 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
 
 
+def make_writable(folder: Path) -> None:
+    """Find out that nothing can be written before minutes are spent on what is to be written.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise InputError(f"{folder}: cannot be written to; choose a folder that can with -o")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` as indented JSON, complete or not at all."""
     write_text(path, json.dumps(value, indent=4, allow_nan=False) + "\n")
@@ -80,9 +98,9 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of text, complete or not at all."""
+    """Write a file of text with the same bytes on every system, complete or not at all."""
     with complete_or_absent(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def sha256(paths: Iterable[Path]) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.commands.arguments import at_least
-from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import make_writable
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.wmh.scoring import ScoredCase
     from nnunetv2_sa_unet.wmh.summary import Statistics
 
-__all__ = ["add_parser", "make_writable", "print_remarks", "run"]
+__all__ = ["add_parser", "print_remarks", "run"]
 
 #: nnU-Net keeps a ``summary.json`` of its own beside its predictions: ours has another name.
 SUMMARY_NAME = "metrics_summary.json"
@@ -68,21 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     print_remarks(cases)
     print(f"wrote {output / 'metrics.csv'} and {output / SUMMARY_NAME}")
     return 0
-
-
-def make_writable(folder: Path) -> None:
-    """Find out that nothing can be written before minutes are spent on scoring.
-
-    Raises:
-        InputError: the folder cannot be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise InputError(f"{folder}: cannot be written to; choose a folder that can with -o")
 
 
 def print_remarks(cases: Sequence[ScoredCase], whose: str = "") -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import make_writable
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
@@ -70,7 +71,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model, find the subjects, segment them, write the table."""
-    from nnunetv2_sa_unet.commands.evaluate import make_writable
     from nnunetv2_sa_unet.nnunet.segmentation_run import Job, segment_all
     from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
     from nnunetv2_sa_unet.report import write_report

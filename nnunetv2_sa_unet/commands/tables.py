@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.ablate import check_folds, fold_numbers
 from nnunetv2_sa_unet.commands.arguments import at_least
-from nnunetv2_sa_unet.commands.evaluate import make_writable, print_remarks
+from nnunetv2_sa_unet.commands.evaluate import print_remarks
 from nnunetv2_sa_unet.datasets import dataset_name, required_folder
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import make_writable
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.wmh.layout import Table

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json
+from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json, write_text
 from nnunetv2_sa_unet.report.page import ASSETS, SCRIPTS_AND_STYLES, render_page
 from nnunetv2_sa_unet.report.subjects import SUBFOLDERS, examine, files_of
 from nnunetv2_sa_unet.wmh.pairs import images_in
@@ -61,8 +61,7 @@ def write_report(folder: Path, references: Path | None = None) -> Path:
         with complete_or_absent(report / name) as temporary:
             shutil.copyfile(ASSETS / name, temporary)
     written = {*SCRIPTS_AND_STYLES, *(name for item in reports for name in (item.picture, item.viewer) if name)}
-    with complete_or_absent(folder / PAGE_NAME) as temporary:
-        temporary.write_text(render_page(segmentation, reports, problems), encoding="utf-8", newline="\n")
+    write_text(folder / PAGE_NAME, render_page(segmentation, reports, problems))
     for name in sorted({*earlier, *planned} - written):
         (report / name).unlink(missing_ok=True)
     write_json(report / _FILES_NAME, sorted(written))
