@@ -8,10 +8,10 @@ import sysconfig
 
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["start_of"]
+__all__ = ["executable"]
 
 
-def start_of(name: str) -> list[str]:
+def executable(name: str) -> list[str]:
     """The start of the command line that runs ``name`` of nnU-Net or of this package.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_sa_unet.programs import start_of
+from nnunetv2_sa_unet.programs import executable
 
 
 def test_the_program_beside_this_python_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,4 +17,4 @@ def test_the_program_beside_this_python_comes_first(tmp_path: Path, monkeypatch:
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path / "scripts"))
-    assert start_of("nnUNetv2_train") == [str(tmp_path / "scripts" / "nnUNetv2_train")]
+    assert executable("nnUNetv2_train") == [str(tmp_path / "scripts" / "nnUNetv2_train")]

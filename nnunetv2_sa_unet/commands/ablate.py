@@ -24,7 +24,7 @@ from nnunetv2_sa_unet.files import write_json
 from nnunetv2_sa_unet.plans.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from nnunetv2_sa_unet.workflow.study import Study
+    from nnunetv2_sa_unet.study.ablation import Study
 
 __all__ = ["add_parser", "check_folds", "fold_numbers", "run"]
 
@@ -71,7 +71,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything that can be known before hours of training, run the workflow, print the table."""
-    from nnunetv2_sa_unet.wmh.layout import as_markdown
+    from nnunetv2_sa_unet.study.formats import as_markdown
 
     study = _study(arguments)
     if importlib.util.find_spec("snakemake") is None:
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _study(arguments: argparse.Namespace) -> Study:
     from nnunetv2_sa_unet.plans.configurations import resolve
-    from nnunetv2_sa_unet.workflow.study import Study
+    from nnunetv2_sa_unet.study.ablation import Study
 
     variants, folds = _variants(arguments.variants), fold_numbers(arguments.folds)
     preprocessed_root, results_root = (required_folder(f"nnUNet_{name}") for name in ("preprocessed", "results"))
@@ -175,11 +175,11 @@ def check_folds(folds: Sequence[int], splits_file: Path) -> None:
     Raises:
         InputError: the split has no such fold.
     """
-    there_are = _NNUNETS_FOLDS
+    n_folds = _NNUNETS_FOLDS
     if splits_file.is_file():
-        there_are = len(load_json(splits_file, "remove it, and nnU-Net makes it anew"))
-    if folds[-1] >= there_are:
-        raise InputError(f"--folds: found {folds[-1]}, but there are {there_are} folds, from 0 ({splits_file})")
+        n_folds = len(load_json(splits_file, "remove it, and nnU-Net makes it anew"))
+    if folds[-1] >= n_folds:
+        raise InputError(f"--folds: found {folds[-1]}, but there are {n_folds} folds, from 0 ({splits_file})")
 
 
 def _gpus(arguments: argparse.Namespace) -> list[str]:
@@ -188,14 +188,14 @@ def _gpus(arguments: argparse.Namespace) -> list[str]:
         return []
     import torch
 
-    there_are = torch.cuda.device_count()
-    if there_are == 0:
+    n_gpus = torch.cuda.device_count()
+    if n_gpus == 0:
         if arguments.dry_run:
             return []
         raise InputError("-device cuda: PyTorch finds no GPU: name another with -device cpu or -device mps")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",")[:there_are] if visible else [str(index) for index in range(there_are)]
-    return [names[job % there_are].strip() for job in range(arguments.jobs or there_are)]
+    names = visible.split(",")[:n_gpus] if visible else [str(index) for index in range(n_gpus)]
+    return [names[job % n_gpus].strip() for job in range(arguments.jobs or n_gpus)]
 
 
 @contextmanager
@@ -220,7 +220,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _words(arguments: argparse.Namespace, study: Study, folder: Path, configuration: Path) -> list[str]:
-    snakefile = resources.files("nnunetv2_sa_unet.workflow") / "Snakefile"
+    snakefile = resources.files("nnunetv2_sa_unet.study") / "Snakefile"
     words = ["--snakefile", str(snakefile), "--configfile", str(configuration), "--directory", str(folder)]
     # A job that fails does not stop the others, and one that was killed is run again.
     words += ["--nolock", "--rerun-incomplete", "--keep-going"]

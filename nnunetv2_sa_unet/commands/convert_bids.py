@@ -40,9 +40,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the volumes, make the data set, say what is in it."""
-    from nnunetv2_sa_unet.wmh.bids import find_cases, require_pybids
-    from nnunetv2_sa_unet.wmh.processes import default_processes
-    from nnunetv2_sa_unet.wmh.raw_dataset import Recipe, make_dataset
+    from nnunetv2_sa_unet.convert.bids import find_cases
+    from nnunetv2_sa_unet.convert.raw_dataset import Recipe, make_dataset
+    from nnunetv2_sa_unet.images.bids import require_pybids
+    from nnunetv2_sa_unet.images.processes import default_processes
 
     require_pybids()
     folder = new_dataset(arguments.dataset, "BIDS")

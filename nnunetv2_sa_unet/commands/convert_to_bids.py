@@ -29,8 +29,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the derivative."""
-    from nnunetv2_sa_unet.wmh.bids_derivative import read_table, write_derivative
-    from nnunetv2_sa_unet.wmh.raw_dataset import CASES_NAME
+    from nnunetv2_sa_unet.convert.raw_dataset import CASES_NAME
+    from nnunetv2_sa_unet.convert.to_bids import read_table, write_derivative
 
     raw = Path(required_folder("nnUNet_raw"))
     table = read_table(raw / dataset_name(arguments.dataset) / CASES_NAME)

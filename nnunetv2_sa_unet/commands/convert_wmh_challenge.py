@@ -13,7 +13,7 @@ from nnunetv2_sa_unet.datasets import dataset_number
 from nnunetv2_sa_unet.errors import InputError
 
 if TYPE_CHECKING:
-    from nnunetv2_sa_unet.wmh.raw_cases import SourceCase
+    from nnunetv2_sa_unet.convert.raw_cases import SourceCase
 
 __all__ = ["add_parser", "run"]
 
@@ -54,9 +54,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the cases, make the data set, say what is in it."""
-    from nnunetv2_sa_unet.wmh.challenge import find_cases, incomplete_scanners
-    from nnunetv2_sa_unet.wmh.processes import default_processes
-    from nnunetv2_sa_unet.wmh.raw_dataset import Recipe, make_dataset
+    from nnunetv2_sa_unet.convert.challenge import find_cases, incomplete_scanners
+    from nnunetv2_sa_unet.convert.raw_dataset import Recipe, make_dataset
+    from nnunetv2_sa_unet.images.processes import default_processes
 
     folder = new_dataset(arguments.dataset, "WMHChallenge")
     source: Path = arguments.source.absolute()

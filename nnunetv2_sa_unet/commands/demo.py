@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.programs import start_of
+from nnunetv2_sa_unet.programs import executable
 
 __all__ = ["Step", "add_parser", "environment", "run", "steps"]
 
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             "another with --out"
         )
     for step in steps(out):
-        start_of(step.words[0])
+        executable(step.words[0])
 
     start = time.monotonic()
     _make_dataset(out / "nnUNet_raw" / DATASET, arguments.cases, arguments.seed)
@@ -136,7 +136,7 @@ def _make_dataset(folder: Path, training: int, seed: int) -> None:
     from concurrent.futures import ProcessPoolExecutor
     from functools import partial
 
-    from nnunetv2_sa_unet.wmh.synthetic_dataset import cases_of, write_case, write_dataset_json
+    from nnunetv2_sa_unet.demo.synthetic_dataset import cases_of, write_case, write_dataset_json
 
     print(f"Making synthetic cases in {folder}")
     cases = cases_of(seed, training)
@@ -152,7 +152,7 @@ def _run_step(step: Step, variables: Mapping[str, str]) -> int:
     """Run a step, show its output and keep it; returns its exit status."""
     step.log.parent.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        [*start_of(step.words[0]), *step.words[1:]],
+        [*executable(step.words[0]), *step.words[1:]],
         env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -183,7 +183,7 @@ def _copy(output: IO[bytes], path: Path) -> None:
 
 
 def _draw(out: Path) -> None:
-    from nnunetv2_sa_unet.wmh.pictures import draw_panels, make_panel
+    from nnunetv2_sa_unet.images.pictures import draw_panels, make_panel
 
     raw = out / "nnUNet_raw" / DATASET
     with (out / "evaluation" / "metrics.csv").open(newline="", encoding="utf-8") as stream:

@@ -12,13 +12,10 @@ from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.files import make_writable
 
 if TYPE_CHECKING:
-    from nnunetv2_sa_unet.wmh.scoring import ScoredCase
-    from nnunetv2_sa_unet.wmh.summary import Statistics
+    from nnunetv2_sa_unet.scores.scoring import ScoredCase
+    from nnunetv2_sa_unet.scores.statistics import Statistics
 
 __all__ = ["add_parser", "print_remarks", "run"]
-
-#: nnU-Net keeps a ``summary.json`` of its own beside its predictions: ours has another name.
-SUMMARY_NAME = "metrics_summary.json"
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -28,7 +25,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="score predictions with the metrics of the WMH challenge",
         description="Score a folder of predictions against a folder of references with the metrics of the "
         "WMH Segmentation Challenge. Files are matched by name. Label 1 is WMH; what the reference marks as "
-        f"2 (other pathology) is left out. Writes metrics.csv and {SUMMARY_NAME} and prints a table.",
+        "2 (other pathology) is left out. Writes metrics.csv and metrics_summary.json and prints a table.",
     )
     parser.add_argument("reference", type=Path, metavar="REFERENCE_FOLDER", help="reference masks, one a case")
     parser.add_argument("prediction", type=Path, metavar="PREDICTION_FOLDER", help="masks or probability maps")
@@ -48,10 +45,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Check all files, score all cases, write both files and print the summary."""
     from nnunetv2_sa_unet.files import write_json
-    from nnunetv2_sa_unet.wmh.pairs import matched_pairs
-    from nnunetv2_sa_unet.wmh.processes import default_processes
-    from nnunetv2_sa_unet.wmh.scoring import COLUMNS, score_pairs, write_metrics
-    from nnunetv2_sa_unet.wmh.summary import summarise
+    from nnunetv2_sa_unet.images.processes import default_processes
+    from nnunetv2_sa_unet.scores.pairs import matched_pairs
+    from nnunetv2_sa_unet.scores.scoring import COLUMNS, METRICS_NAME, SUMMARY_NAME, score_pairs, write_metrics
+    from nnunetv2_sa_unet.scores.statistics import summarise
 
     pairs = matched_pairs(arguments.reference, arguments.prediction)
     output: Path = arguments.output or arguments.prediction / "evaluation"
@@ -61,11 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
         column: summarise({case.case: getattr(case.metrics, column) for case in cases}) for column in COLUMNS[1:]
     }
     remarks = _cases_by_remark(cases)
-    write_metrics(output / "metrics.csv", cases)
+    write_metrics(output / METRICS_NAME, cases)
     write_json(output / SUMMARY_NAME, _as_json(arguments, len(cases), summary, remarks))
     print("\n".join(_table(summary)))
     print_remarks(cases)
-    print(f"wrote {output / 'metrics.csv'} and {output / SUMMARY_NAME}")
+    print(f"wrote {output / METRICS_NAME} and {output / SUMMARY_NAME}")
     return 0
 
 
@@ -93,7 +90,7 @@ def _as_json(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from nnunetv2_sa_unet.wmh.summary import CONFIDENCE, RESAMPLES, SEED
+    from nnunetv2_sa_unet.scores.statistics import CONFIDENCE, RESAMPLES, SEED
 
     return {
         "version": __version__,

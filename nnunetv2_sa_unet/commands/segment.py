@@ -13,8 +13,8 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import make_writable
 
 if TYPE_CHECKING:
-    from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
-    from nnunetv2_sa_unet.wmh.segmentation import Segmentation
+    from nnunetv2_sa_unet.segment.model import Segmenter
+    from nnunetv2_sa_unet.segment.record import Segmentation
 
 __all__ = ["add_parser", "run"]
 
@@ -71,13 +71,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model, find the subjects, segment them, write the table."""
-    from nnunetv2_sa_unet.nnunet.segmentation_run import Job, segment_all
-    from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
+    from nnunetv2_sa_unet.images.bids import describe_derivative
     from nnunetv2_sa_unet.report import write_report
-    from nnunetv2_sa_unet.wmh.bids_derivative import describe_derivative
-    from nnunetv2_sa_unet.wmh.exclusion import exclusion_masks
-    from nnunetv2_sa_unet.wmh.run_folder import RunFolder
-    from nnunetv2_sa_unet.wmh.subjects import find_subjects, is_bids
+    from nnunetv2_sa_unet.segment.exclusion import exclusion_masks
+    from nnunetv2_sa_unet.segment.folder import RunFolder
+    from nnunetv2_sa_unet.segment.inputs import find_subjects, is_bids
+    from nnunetv2_sa_unet.segment.model import Segmenter
+    from nnunetv2_sa_unet.segment.run import Job, segment_all
 
     _check_device(arguments.device)
     output: Path = arguments.output.absolute()
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _conclude(output: Path, segmentation: Segmentation) -> int:
-    from nnunetv2_sa_unet.wmh.segmentation import TABLE_NAME
+    from nnunetv2_sa_unet.segment.record import TABLE_NAME
 
     names: dict[str, list[str]] = {"ok": [], "warning": [], "failed": []}
     for subject in segmentation.subjects:
@@ -133,7 +133,7 @@ def _conclude(output: Path, segmentation: Segmentation) -> int:
 def _header(arguments: argparse.Namespace, segmenter: Segmenter) -> Segmentation:
     from importlib.metadata import version
 
-    from nnunetv2_sa_unet.wmh.segmentation import Options, Segmentation
+    from nnunetv2_sa_unet.segment.record import Options, Segmentation
 
     return Segmentation(
         nnunetv2_sa_unet=__version__,

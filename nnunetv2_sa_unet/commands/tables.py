@@ -17,9 +17,9 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import make_writable
 
 if TYPE_CHECKING:
-    from nnunetv2_sa_unet.wmh.layout import Table
-    from nnunetv2_sa_unet.wmh.pairs import Pair
-    from nnunetv2_sa_unet.wmh.tables import Model
+    from nnunetv2_sa_unet.scores.pairs import Pair
+    from nnunetv2_sa_unet.study.formats import Table
+    from nnunetv2_sa_unet.study.tables import Model
 
 __all__ = ["add_parser", "run"]
 
@@ -96,12 +96,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all files, score all cases of all models, write everything and print the tables."""
-    from nnunetv2_sa_unet.wmh.layout import as_markdown
-    from nnunetv2_sa_unet.wmh.observers import observer_pairs
-    from nnunetv2_sa_unet.wmh.pairs import check_pairs
-    from nnunetv2_sa_unet.wmh.processes import default_processes
-    from nnunetv2_sa_unet.wmh.scanner_figure import draw_scanners
-    from nnunetv2_sa_unet.wmh.tables import ablations, differences, make_models, observers, rivals, scanners
+    from nnunetv2_sa_unet.images.processes import default_processes
+    from nnunetv2_sa_unet.scores.pairs import check_pairs
+    from nnunetv2_sa_unet.study.figure import draw_scanners
+    from nnunetv2_sa_unet.study.formats import as_markdown
+    from nnunetv2_sa_unet.study.observers import observer_pairs
+    from nnunetv2_sa_unet.study.tables import ablations, differences, make_models, observers, rivals, scanners
 
     given = _predicted(arguments) if arguments.predictions else _cross_validated(arguments)
     _check_number(given)
@@ -133,8 +133,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _cross_validated(arguments: argparse.Namespace) -> _Input:
-    from nnunetv2_sa_unet.wmh.crossvalidation import validation_pairs
-    from nnunetv2_sa_unet.wmh.pairs import check_pairs
+    from nnunetv2_sa_unet.scores.pairs import check_pairs
+    from nnunetv2_sa_unet.study.crossvalidation import validation_pairs
 
     if arguments.dataset is None:
         raise InputError("-d: not given: name the data set, or folders with --predictions and --references")
@@ -193,7 +193,7 @@ def _trainers(results: Path, ending: str, words: Sequence[str]) -> list[str]:
 
 
 def _predicted(arguments: argparse.Namespace) -> _Input:
-    from nnunetv2_sa_unet.wmh.pairs import matched_pairs
+    from nnunetv2_sa_unet.scores.pairs import matched_pairs
 
     unused = [option for name, option in _OF_CROSS_VALIDATION.items() if getattr(arguments, name) is not None]
     if unused:
@@ -243,7 +243,7 @@ def _baseline(word: str | None, names: Sequence[str]) -> str:
 
 def _score(pairs: Mapping[str, Sequence[Pair]], processes: int) -> dict[str, dict[str, Any]]:
     """Score all models in one go, so that processes start once; metrics by the model's name and case."""
-    from nnunetv2_sa_unet.wmh.scoring import score_pairs
+    from nnunetv2_sa_unet.scores.scoring import score_pairs
 
     scored = iter(score_pairs([pair for some in pairs.values() for pair in some], processes, progress=True))
     scores = {}
@@ -257,7 +257,7 @@ def _score(pairs: Mapping[str, Sequence[Pair]], processes: int) -> dict[str, dic
 def _write(output: Path, tables: Sequence[Table], markdown: Sequence[str]) -> None:
     """Write the tables, and remove those of an earlier run that this one does not make."""
     from nnunetv2_sa_unet.files import write_text
-    from nnunetv2_sa_unet.wmh.layout import as_latex, write_csv
+    from nnunetv2_sa_unet.study.formats import as_latex, write_csv
 
     for name in ("table1", "table2", "table3", "differences", "observers"):
         (output / f"{name}.csv").unlink(missing_ok=True)
@@ -273,8 +273,8 @@ def _write_cases(path: Path, scores: Mapping[str, Mapping[str, Any]], models: Se
     from dataclasses import astuple
 
     from nnunetv2_sa_unet.files import write_rows
-    from nnunetv2_sa_unet.wmh.scoring import COLUMNS
-    from nnunetv2_sa_unet.wmh.tables import cases_by_scanner
+    from nnunetv2_sa_unet.scores.scoring import COLUMNS
+    from nnunetv2_sa_unet.study.tables import cases_by_scanner
 
     scanner = {case: site for site, cases in cases_by_scanner(list(models[0].cases)).items() for case in cases}
     rows = (

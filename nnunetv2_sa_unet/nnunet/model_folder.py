@@ -63,11 +63,9 @@ def stored_plans(model_folder: Path) -> dict[str, Any] | None:
 
 def differing_keys(stored: Mapping[str, Any], planned: Mapping[str, Any], configuration: str) -> list[str]:
     """Name the keys of the network in which two plans differ for one configuration, with both values."""
+    trained, wanted = resolve(stored, configuration), resolve(planned, configuration)
     return list(
-        _differences(
-            {key: resolve(stored, configuration).get(key) for key in _NETWORK_KEYS},
-            {key: resolve(planned, configuration).get(key) for key in _NETWORK_KEYS},
-        )
+        _differences({key: trained.get(key) for key in _NETWORK_KEYS}, {key: wanted.get(key) for key in _NETWORK_KEYS})
     )
 
 

@@ -41,7 +41,7 @@ class Training(_Strict):
         initial_lr: learning rate at the start (nnU-Net: 1e-2).
         weight_decay: weight decay (nnU-Net: 3e-5).
         optimizer: ``SGD`` is nnU-Net's, with Nesterov momentum 0.99.
-        lr_schedule: ``poly`` is nnU-Net's; ``plateau`` is the paper's (``nnunet.schedule``).
+        lr_schedule: ``poly`` is nnU-Net's; ``plateau`` is the paper's (``nnunet.recipe``).
         loss: ``nnunet`` is nnU-Net's Dice + cross-entropy; ``paper`` see ``nnunet.loss``.
         augmentation: ``nnunet`` is nnU-Net's; ``paper`` see ``nnunet.augmentation``; ``none`` trains on unchanged
             patches.

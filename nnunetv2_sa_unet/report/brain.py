@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nnunetv2_sa_unet.wmh.masks import BoolArray
+from nnunetv2_sa_unet.images.masks import BoolArray
 
 __all__ = ["brain_mask"]
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunetv2_sa_unet.images.masks import OTHER, WMH, BoolArray
 from nnunetv2_sa_unet.report.brain import brain_mask
 from nnunetv2_sa_unet.report.lesions import Lesion, find_lesions, touched
 from nnunetv2_sa_unet.report.mosaic import Mosaic, chosen_slices, content_box, draw_mosaic
-from nnunetv2_sa_unet.report.volumes import Volumes
-from nnunetv2_sa_unet.wmh.masks import OTHER, WMH, BoolArray
-from nnunetv2_sa_unet.wmh.metrics import CaseMetrics, score
+from nnunetv2_sa_unet.report.subject_images import Volumes
+from nnunetv2_sa_unet.scores.metrics import CaseMetrics, score
 
-__all__ = ["Findings", "look_at"]
+__all__ = ["Examination", "Findings", "examine_masks"]
 
 #: Labels of the viewer's overlays beside WMH and OTHER: a lesion that the reference has not, and one that it has alone.
 FALSE, MISSED = 3, 4
@@ -47,6 +47,21 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class Examination:
+    """A subject's findings, and what its viewer shows.
+
+    Attributes:
+        findings: see there.
+        overlays: labels (z, y, x) that the viewer lays over the image, by name.
+        box: the part of the volume to show.
+    """
+
+    findings: Findings
+    overlays: dict[str, NDArray[np.uint8]]
+    box: tuple[slice, ...]
+
+
+@dataclass(frozen=True)
 class _Marks:
     """The masks of a subject, sorted by what is to be said of them.
 
@@ -63,12 +78,8 @@ class _Marks:
     overlays: dict[str, NDArray[np.uint8]]
 
 
-def look_at(volumes: Volumes) -> tuple[Findings, dict[str, NDArray[np.uint8]], tuple[slice, ...]]:
-    """Measure, compare and draw a subject.
-
-    Returns:
-        The findings, the labels (z, y, x) that the viewer lays over the image, and the part of the volume to show.
-    """
+def examine_masks(volumes: Volumes) -> Examination:
+    """Measure, compare and draw a subject."""
     brain = None if volumes.flair is None else brain_mask(volumes.flair, volumes.spacing)
     marks = _alone(volumes) if volumes.reference is None else _against(volumes, volumes.reference)
     lesions = find_lesions(marks.found, volumes.affine, brain, marks.truth)
@@ -93,7 +104,7 @@ def look_at(volumes: Volumes) -> tuple[Findings, dict[str, NDArray[np.uint8]], t
         metrics=metrics,
         mosaic=draw_mosaic(volumes.flair, marks.outlines, box, chosen_slices(low, high, sum(loads)), volumes.affine),
     )
-    return findings, marks.overlays, box
+    return Examination(findings, marks.overlays, box)
 
 
 def _alone(volumes: Volumes) -> _Marks:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nnunetv2_sa_unet.report.lesions import Lesion
 from nnunetv2_sa_unet.report.outliers import LIMIT, Spread
-from nnunetv2_sa_unet.report.subjects import SubjectReport
+from nnunetv2_sa_unet.report.section import SubjectReport
 
 __all__ = ["Flag", "flags_of"]
 

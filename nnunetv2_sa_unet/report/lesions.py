@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nnunetv2_sa_unet.wmh.masks import BoolArray
-from nnunetv2_sa_unet.wmh.metrics import TOUCHING_BY_FACE_EDGE_OR_CORNER
+from nnunetv2_sa_unet.images.masks import BoolArray
+from nnunetv2_sa_unet.scores.metrics import TOUCHING_BY_FACE_EDGE_OR_CORNER
 
 __all__ = ["INSIDE_BRAIN", "Lesion", "find_lesions", "touched"]
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nnunetv2_sa_unet.images.masks import BoolArray
+from nnunetv2_sa_unet.images.pictures import display_window
 from nnunetv2_sa_unet.report.outlines import UNITS, svg_path
-from nnunetv2_sa_unet.wmh.masks import BoolArray
-from nnunetv2_sa_unet.wmh.pictures import display_window
 
 __all__ = ["MOST_SLICES", "Mosaic", "Tile", "chosen_slices", "content_box", "draw_mosaic"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from contourpy import contour_generator
 from numpy.typing import NDArray
 
-from nnunetv2_sa_unet.wmh.masks import BoolArray
+from nnunetv2_sa_unet.images.masks import BoolArray
 
 __all__ = ["UNITS", "svg_path"]
 

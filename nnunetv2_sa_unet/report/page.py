@@ -15,9 +15,9 @@ from nnunetv2_sa_unet.report.charts import Profile, distribution, profile
 from nnunetv2_sa_unet.report.flags import Flag, flags_of
 from nnunetv2_sa_unet.report.lesions import Lesion
 from nnunetv2_sa_unet.report.mosaic import MOST_SLICES
-from nnunetv2_sa_unet.report.subjects import SubjectReport, file_stem
-from nnunetv2_sa_unet.wmh.lesion_sizes import SIZE_CLASSES, SizeClass
-from nnunetv2_sa_unet.wmh.segmentation import Segmentation
+from nnunetv2_sa_unet.report.section import SubjectReport, file_stem
+from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES, SizeClass
+from nnunetv2_sa_unet.segment.record import Segmentation
 
 __all__ = ["ASSETS", "SCRIPTS_AND_STYLES", "render_page"]
 

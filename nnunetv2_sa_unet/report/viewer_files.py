@@ -15,8 +15,8 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunetv2_sa_unet.report.volumes import Volumes
-from nnunetv2_sa_unet.wmh.pictures import display_window
+from nnunetv2_sa_unet.images.pictures import display_window
+from nnunetv2_sa_unet.report.subject_images import Volumes
 
 __all__ = ["viewer_script"]
 

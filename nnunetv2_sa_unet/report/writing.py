@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json, write_text
+from nnunetv2_sa_unet.images.folders import images_in
+from nnunetv2_sa_unet.images.processes import default_processes, mapping
 from nnunetv2_sa_unet.report.page import ASSETS, SCRIPTS_AND_STYLES, render_page
-from nnunetv2_sa_unet.report.subjects import SUBFOLDERS, examine, files_of
-from nnunetv2_sa_unet.wmh.pairs import images_in
-from nnunetv2_sa_unet.wmh.processes import default_processes, mapping
-from nnunetv2_sa_unet.wmh.segmentation import Subject, read_segmentation
+from nnunetv2_sa_unet.report.section import SUBFOLDERS, examine, files_of
+from nnunetv2_sa_unet.segment.record import Subject, read_segmentation
 
 __all__ = ["FOLDER_NAME", "PAGE_NAME", "write_report"]
 

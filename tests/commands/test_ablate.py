@@ -11,7 +11,7 @@ import pytest
 
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.plans.variants import VARIANTS
-from nnunetv2_sa_unet.workflow.slots import only_one
+from nnunetv2_sa_unet.study.gpus import only_one
 
 
 @pytest.fixture

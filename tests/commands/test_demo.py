@@ -79,7 +79,7 @@ def test_a_failing_step_ends_the_demo_and_names_its_log(tmp_path, monkeypatch, c
     failing = demo.Step(("python", "-c", program), log)
     never = demo.Step(("python", "-c", "print('never')"), tmp_path / "out" / "logs" / "2_second.log")
     monkeypatch.setattr(demo, "steps", lambda out: [failing, never])
-    monkeypatch.setattr(demo, "start_of", lambda name: [sys.executable])
+    monkeypatch.setattr(demo, "executable", lambda name: [sys.executable])
     monkeypatch.setattr(demo, "_make_dataset", lambda folder, training, seed: None)
     assert demo.run(parsed("--out", str(tmp_path / "out"))) == 1
     out, err = capsys.readouterr()
@@ -94,7 +94,7 @@ def test_a_killed_program_whose_workers_live_on_ends_the_demo(tmp_path, monkeypa
     worker = "import time; time.sleep(60)"
     program = f"import os, subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {worker!r}]); print(p.pid); "
     program += "sys.stdout.flush(); os.kill(os.getpid(), 9)"
-    monkeypatch.setattr(demo, "start_of", lambda name: [sys.executable])
+    monkeypatch.setattr(demo, "executable", lambda name: [sys.executable])
     step = demo.Step(("python", "-c", program), tmp_path / "step.log")
     try:
         assert demo._run_step(step, {}) == -signal.SIGKILL

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nnunetv2_sa_unet.nnunet import schedule
-from nnunetv2_sa_unet.nnunet.trainers import VariantTrainer
+from nnunetv2_sa_unet.nnunet.variant_trainer import VariantTrainer
 
 PLANS = "nnUNetSAUNetPaperSmallPlans"
 EPOCHS = 6

@@ -17,7 +17,7 @@ import SimpleITK
 
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.report.page import SCRIPTS_AND_STYLES
-from nnunetv2_sa_unet.wmh.segmentation import read_input, read_segmentation
+from nnunetv2_sa_unet.segment.record import read_input, read_segmentation
 
 PLANS = "nnUNetSAUNetPaperSmallPlans"
 SHAPE = (12, 40, 36)
@@ -167,7 +167,7 @@ def test_five_of_twenty_are_broken_and_fifteen_are_segmented(model, tmp_path, wr
 def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, folder, tmp_path, write_series):
     write_series(tmp_path / "scan", SimpleITK.GetArrayFromImage(image(3)), spacing=SPACING)
     (folder / "broken.nii.gz").write_bytes(b"")
-    segmenter = "nnunetv2_sa_unet.nnunet.segmenter.Segmenter"
+    segmenter = "nnunetv2_sa_unet.segment.model.Segmenter"
     points = [
         (None, 0),
         # While a series lies beside the masks as a temporary NIfTI file.
@@ -178,7 +178,7 @@ def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, fo
         # A complete file without its name: record, table, mask, map …
         *(("nnunetv2_sa_unet.files.os.replace", nth) for nth in (1, 2, 3, 4, 5, 6, 11)),
         # In the report: between the two files of a subject, a file without its name, before the page.
-        ("nnunetv2_sa_unet.report.subjects.viewer_script", 3),
+        ("nnunetv2_sa_unet.report.section.viewer_script", 3),
         ("nnunetv2_sa_unet.files.os.replace", 26),
         ("nnunetv2_sa_unet.report.writing.render_page", 1),
     ]
@@ -204,7 +204,7 @@ def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, fo
 
 @pytest.mark.parametrize("step", ["prepare", "predict", "finish"])
 def test_a_lack_of_memory_is_the_trouble_of_one_subject(model, folder, tmp_path, monkeypatch, step):
-    from nnunetv2_sa_unet.nnunet.segmenter import Segmenter
+    from nnunetv2_sa_unet.segment.model import Segmenter
 
     original, calls = getattr(Segmenter, step), []
 

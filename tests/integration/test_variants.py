@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_sa_unet.nnunet.trainers import VariantTrainer
+from nnunetv2_sa_unet.nnunet.variant_trainer import VariantTrainer
 from nnunetv2_sa_unet.plans.variants import VARIANTS
 
 PAPER, PAPER_QUICK = "nnUNetSAUNetPaperSmallPlans", "nnUNetSAUNetPaperQuickSmallPlans"

@@ -16,6 +16,7 @@ from nnunetv2_sa_unet.plans.variants import VARIANTS
 def test_every_variant_has_a_trainer_that_nnunet_can_store(name):
     trainer = getattr(trainers, name)
 
+    assert trainer.variant is VARIANTS[name]
     assert issubclass(trainer, nnUNetTrainer)
     assert pickle.loads(pickle.dumps(trainer)) is trainer
     # nnU-Net stores the arguments by name and builds the trainer anew from them.

@@ -11,8 +11,8 @@ import pytest
 import SimpleITK
 from numpy.typing import NDArray
 
-from nnunetv2_sa_unet.wmh.lesion_sizes import lesion_load
-from nnunetv2_sa_unet.wmh.segmentation import (
+from nnunetv2_sa_unet.scores.lesion_sizes import lesion_load
+from nnunetv2_sa_unet.segment.record import (
     Input,
     Model,
     Options,

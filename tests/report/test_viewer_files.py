@@ -12,8 +12,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from nnunetv2_sa_unet.report.subject_images import read_volumes
 from nnunetv2_sa_unet.report.viewer_files import viewer_script
-from nnunetv2_sa_unet.report.volumes import read_volumes
 
 
 def files(script: bytes) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.report import write_report
-from nnunetv2_sa_unet.wmh.segmentation import read_segmentation
+from nnunetv2_sa_unet.segment.record import read_segmentation
 
 #: Boxes (z, y, x) in the head of conftest.py: in the brain, in the scalp, at the lowest slice.
 INSIDE = (slice(6, 8), slice(60, 64), slice(30, 36))

@@ -1,0 +1,1 @@
+"""Data sets into nnU-Net's raw format, and nnU-Net's predictions into BIDS."""

@@ -1,0 +1,102 @@
+"""nnU-Net's predictions as a BIDS derivative."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import complete_or_absent
+from nnunetv2_sa_unet.images.bids import describe_derivative, mask_path, write_sidecar
+from nnunetv2_sa_unet.images.folders import images_in
+from nnunetv2_sa_unet.images.masks import predicted_wmh
+from nnunetv2_sa_unet.images.volumes import geometry_differences, image_like, read_volume
+
+__all__ = ["read_table", "write_derivative"]
+
+
+def read_table(path: Path) -> dict[str, dict[str, str]]:
+    """Read ``cases.csv`` of a data set that was converted from BIDS: its rows by case.
+
+    Raises:
+        InputError: it is absent, or its cases come from elsewhere.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = {row["case"]: row for row in csv.DictReader(stream)}
+        if all(row["subject"] and row["flair"] for row in rows.values()):
+            return rows
+    except (OSError, KeyError):
+        pass
+    raise InputError(
+        f"{path}: expected the table of cases with subject and flair that nnUNetv2_sa_unet convert bids writes"
+    )
+
+
+def write_derivative(
+    folder: Path, predictions: Path, table: Mapping[str, Mapping[str, str]], source: Path | None, force: bool
+) -> list[Path]:
+    """Write a mask and its JSON file for every prediction, and what makes the folder a BIDS derivative.
+
+    Masks that are there already and equal are left as they are.
+
+    Args:
+        folder: of the derivative.
+        predictions: nnU-Net's output folder.
+        table: see :func:`read_table`.
+        source: the BIDS data set, for its address in ``dataset_description.json``; None if it is not known.
+        force: replace masks that differ.
+
+    Returns:
+        The masks.
+
+    Raises:
+        InputError: one line for every prediction that belongs to no case, is stored twice or cannot be read, or
+            whose mask is there and differs. Nothing is written then.
+    """
+    masks: dict[Path, tuple[SimpleITK.Image, Path]] = {}
+    problems = []
+    for case, paths in _predictions(predictions).items():
+        if case not in table or len(paths) > 1:
+            reason = "no such case in the data set" if case not in table else "stored twice; keep one of them"
+            problems.append(f"  {', '.join(path.name for path in paths)}: {reason}")
+            continue
+        flair = Path(table[case]["flair"])
+        target = folder / mask_path(flair)
+        try:
+            masks[target] = _mask(read_volume(paths[0])), flair
+            if target.exists() and not force and not _same(masks[target][0], read_volume(target)):
+                problems.append(f"  {target}: exists and differs; replace it with --force, or choose a folder with -o")
+        except InputError as error:
+            problems.append(f"  {error}")
+    if problems:
+        raise InputError("\n".join([f"{predictions}: nothing was written:", *problems]))
+    for target, (mask, flair) in masks.items():
+        if not (target.exists() and _same(mask, read_volume(target))):
+            with complete_or_absent(target) as temporary:
+                SimpleITK.WriteImage(mask, str(temporary), useCompression=True)
+        write_sidecar(target, flair)
+    describe_derivative(folder, source)
+    return list(masks)
+
+
+def _predictions(folder: Path) -> dict[str, list[Path]]:
+    images = images_in(folder)
+    if not images:
+        raise InputError(f"{folder}: no image; expected nnU-Net's predictions")
+    return images
+
+
+def _mask(prediction: SimpleITK.Image) -> SimpleITK.Image:
+    inside, _ = predicted_wmh(SimpleITK.GetArrayViewFromImage(prediction))
+    return image_like(inside.astype(np.uint8), prediction)
+
+
+def _same(first: SimpleITK.Image, second: SimpleITK.Image) -> bool:
+    arrays: Iterable[Any] = (SimpleITK.GetArrayViewFromImage(image) for image in (first, second))
+    return not geometry_differences(first, second) and np.array_equal(*arrays)

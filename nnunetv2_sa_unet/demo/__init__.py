@@ -1,0 +1,1 @@
+"""Synthetic FLAIR volumes with lesions, for trying the software."""

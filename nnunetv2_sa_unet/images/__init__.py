@@ -1,0 +1,1 @@
+"""What any command reads and writes: images, masks and folders of them; knows no network."""

@@ -1,0 +1,1 @@
+"""The metrics of the WMH challenge, lesion counts and their statistics."""

@@ -1,0 +1,1 @@
+"""From FLAIR images to masks and a table of volumes, with a trained model."""

@@ -1,0 +1,217 @@
+"""A trained model that turns images into label maps, step by step, with nnU-Net's own means.
+
+nnU-Net's predictor does all steps of all images in one call, which ends at the first image that cannot be used.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import sha256
+from nnunetv2_sa_unet.images.masks import WMH
+from nnunetv2_sa_unet.segment.record import Model
+
+with redirect_stdout(StringIO()):
+    # nnU-Net prints which of its folders are not set; a model folder is all that is needed here.
+    from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+    from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+
+__all__ = ["Segmenter"]
+
+_Labels = npt.NDArray[np.integer[Any]]
+_Probabilities = npt.NDArray[np.float32]
+
+
+class Segmenter:
+    """A model in memory.
+
+    :meth:`prepare`, :meth:`predict` and :meth:`finish` of different images may run in different threads at a time.
+
+    Args:
+        folder: nnU-Net's model folder (``TRAINER__PLANS__CONFIGURATION``).
+        folds: whose predictions are averaged; all that are trained if None.
+        checkpoint: name of the file in each fold's folder.
+        device: ``cuda``, ``cpu`` or ``mps``.
+        step_size: of the sliding window, as a fraction of the patch.
+        mirroring: average predictions of mirrored images, if the model was trained with them.
+
+    Attributes:
+        model: what it is, for the record of a run.
+        channels: of the images.
+        spacing: that images are resampled to in mm, (z, y, x) or, of a 2d model, (y, x).
+
+    Raises:
+        InputError: the folder is no model, lacks a fold, cannot be loaded, or is a kind of model that cannot be used
+            here.
+    """
+
+    def __init__(
+        self, folder: Path, folds: Sequence[str] | None, checkpoint: str, device: str, step_size: float, mirroring: bool
+    ) -> None:
+        chosen = _folds(folder, folds, checkpoint)
+        files = ["plans.json", "dataset.json", *(f"fold_{fold}/{checkpoint}" for fold in chosen)]
+        for file in files:
+            if not (folder / file).is_file():
+                raise InputError(
+                    f"{folder / file}: there is no such file: name nnU-Net's model folder "
+                    "(TRAINER__PLANS__CONFIGURATION) with -m, its trained folds with -f and their checkpoint with -chk"
+                )
+        # As nnUNetv2_predict does it.
+        torch.set_num_threads(1 if device == "cuda" else os.cpu_count() or 1)
+        try:
+            # The predictor remarks that a CPU is no GPU.
+            with redirect_stdout(StringIO()):
+                predictor = nnUNetPredictor(
+                    tile_step_size=step_size, use_mirroring=mirroring, device=torch.device(device), allow_tqdm=False
+                )
+                predictor.initialize_from_trained_model_folder(str(folder), chosen, checkpoint)
+        except InputError:
+            raise
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(f"{folder}: nnU-Net cannot load this model: {' '.join(str(error).split())}") from error
+        self._predictor = predictor
+        self._reader = predictor.plans_manager.image_reader_writer_class()
+        self._preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
+        self._threads = torch.get_num_threads()
+        self._wmh = _wmh_channel(folder, predictor.label_manager)
+        self._refuse_other_kinds(folder)
+        self.channels: int = determine_num_input_channels(
+            predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json
+        )
+        spacing = list(predictor.configuration_manager.spacing)
+        back = predictor.plans_manager.transpose_backward
+        self.spacing: list[float] = [spacing[axis] for axis in back] if len(spacing) == len(back) else spacing
+        self.model = Model(
+            folder=os.path.abspath(folder),
+            dataset=predictor.plans_manager.dataset_name,
+            trainer=predictor.trainer_name,
+            plans=predictor.plans_manager.plans_name,
+            configuration=_configuration_name(folder / files[-1]),
+            folds=[fold if fold == "all" else int(fold) for fold in chosen],
+            checkpoint=checkpoint,
+            sha256={file: sha256([folder / file]) for file in files},
+        )
+
+    def can_give_probabilities(self) -> bool:
+        """Whether the model has a probability of WMH alone, on the grid of the image."""
+        return self._wmh is not None and type(self._reader) in (SimpleITKIO, NibabelIO)
+
+    def reads(self, path: Path) -> bool:
+        """Whether the model's reader takes files of this ending; if not they have to come as NIfTI."""
+        return path.name.lower().endswith((".nii", *self._reader.supported_file_endings))
+
+    def prepare(self, files: Sequence[Path]) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Read and preprocess an image.
+
+        Args:
+            files: one a channel, which :meth:`reads` takes.
+
+        Returns:
+            The image (channels, z, y, x) for :meth:`predict` and nnU-Net's properties for :meth:`finish`.
+        """
+        predictor = self._predictor
+        data, _, properties = self._preprocessor.run_case(
+            [str(file) for file in files],
+            None,
+            predictor.plans_manager,
+            predictor.configuration_manager,
+            predictor.dataset_json,
+        )
+        return torch.from_numpy(data).to(dtype=torch.float32, memory_format=torch.contiguous_format), properties
+
+    def predict(self, image: torch.Tensor) -> npt.NDArray[Any]:
+        """The logits (heads, z, y, x) of a prepared image, averaged over the folds."""
+        # nnU-Net resamples arrays and tensors by different functions, and its command gives it arrays.
+        logits: npt.NDArray[Any] = self._predictor.predict_logits_from_preprocessed_data(image).cpu().numpy()
+        return logits
+
+    def finish(
+        self, logits: npt.NDArray[Any], properties: dict[str, Any], threshold: float | None, probabilities: bool
+    ) -> tuple[_Labels, _Probabilities | None]:
+        """Bring logits back to the grid of the image and decide.
+
+        Args:
+            logits: from :meth:`predict`.
+            properties: from :meth:`prepare`.
+            threshold: voxels are WMH from this probability on, and below it what else is most probable; None for
+                nnU-Net's decision.
+            probabilities: return the probability of WMH.
+
+        Returns:
+            The labels (z, y, x), and the probability of WMH (z, y, x) or None.
+        """
+        labels_manager = self._predictor.label_manager
+        with_probabilities = probabilities or threshold is not None
+        found = convert_predicted_logits_to_segmentation_with_correct_shape(
+            logits,
+            self._predictor.plans_manager,
+            self._predictor.configuration_manager,
+            labels_manager,
+            properties,
+            return_probabilities=with_probabilities,
+            num_threads_torch=self._threads,
+        )
+        if not with_probabilities:
+            return found, None
+        labels, every = found
+        wmh = every[self._wmh].astype(np.float32)
+        if threshold is not None:
+            # Certain or impossible; what else a voxel may be stays as probable as it is.
+            every[self._wmh] = np.where(wmh >= threshold, 2, -1)
+            labels = labels_manager.convert_probabilities_to_segmentation(every).astype(labels.dtype)
+        return labels, wmh if probabilities else None
+
+    def write_labels(self, labels: _Labels, path: Path, properties: dict[str, Any]) -> None:
+        """Write labels (z, y, x) of :meth:`finish` as an image with the geometry of what :meth:`prepare` read."""
+        self._reader.write_seg(labels, str(path), properties)
+
+    def _refuse_other_kinds(self, folder: Path) -> None:
+        if ".nii.gz" not in self._reader.supported_file_endings:
+            raise InputError(f"{folder}: reads images with {type(self._reader).__name__}; expected a model of NIfTI")
+        previous = self._predictor.configuration_manager.previous_stage_name
+        if previous is not None:
+            raise InputError(
+                f"{folder}: second stage of a cascade, which needs the masks of {previous}; use nnUNetv2_predict"
+            )
+
+
+def _folds(folder: Path, chosen: Sequence[str] | None, checkpoint: str) -> list[str]:
+    """The folds that were asked for, or all that are trained."""
+    if chosen is not None:
+        return list(dict.fromkeys(chosen))
+    trained = [path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}")]
+    numbered = sorted((fold for fold in trained if fold.isdecimal()), key=int)
+    # Without any, the first fold is missed by name.
+    return numbered or (["all"] if "all" in trained else ["0"])
+
+
+def _wmh_channel(folder: Path, labels: Any) -> int | None:
+    """Which head gives the probability of label 1; None if that label is what several regions leave over."""
+    if labels.has_regions:
+        known, heads = labels.regions_class_order, labels.foreground_regions
+    else:
+        known, heads = labels.all_labels, labels.all_labels
+    if WMH not in known:
+        raise InputError(f"{folder / 'dataset.json'}: labels: no label {WMH}; expected a model with label 1 for WMH")
+    alone = [index for index, head in enumerate(heads) if head in (WMH, (WMH,))]
+    return alone[0] if alone else None
+
+
+def _configuration_name(checkpoint: Path) -> str:
+    # The predictor does not keep it.
+    name: str = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)["init_args"]["configuration"]
+    return name

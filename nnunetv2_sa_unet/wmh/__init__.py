@@ -1,1 +1,0 @@
-"""Masks and files of white matter hyperintensities; knows no network."""

@@ -1,1 +1,0 @@
-"""The ablation study as a Snakemake workflow: the ``Snakefile`` and the work of its jobs."""

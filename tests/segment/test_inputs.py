@@ -1,0 +1,166 @@
+"""The subjects in files, folders, BIDS data sets and DICOM trees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.segment.inputs import FoundSubject, find_subjects
+
+Write = Callable[..., list[Path]]
+VALUES = np.random.default_rng(0).integers(0, 400, (5, 16, 12))
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"not opened")
+    return folder
+
+
+def listed(subjects: list[FoundSubject]) -> dict[str, list[str]]:
+    return {subject.name: [Path(each.path).name for each in subject.inputs] for subject in subjects}
+
+
+def test_a_folder_has_a_subject_a_file_for_a_model_of_one_channel(tmp_path: Path) -> None:
+    touch(tmp_path, "b.nii.gz", "a_0000.nii.gz", "scan_2019.nii", "c.mha", "notes.txt", ".hidden.nii.gz")
+    found = find_subjects([tmp_path], 1)
+    assert listed(found) == {
+        "a": ["a_0000.nii.gz"],
+        "b": ["b.nii.gz"],
+        "c": ["c.mha"],
+        "scan_2019": ["scan_2019.nii"],
+    }
+    assert not any(subject.problem for subject in found)
+    assert [path.as_posix() for subject in found[:1] for path in (subject.mask, subject.probabilities)] == [
+        "a_wmh.nii.gz",
+        "a_wmh_prob.nii.gz",
+    ]
+
+
+def test_subjects_that_are_numbered_from_one_are_no_channels(tmp_path: Path) -> None:
+    touch(tmp_path, "patient_0001.nii.gz", "patient_0002.nii.gz")
+    assert list(listed(find_subjects([tmp_path], 1))) == ["patient_0001", "patient_0002"]
+
+
+def test_channels_are_grouped_and_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0001.nii.gz", "c_0000.nii.gz", "d.nii.gz")
+    found = {subject.name: subject for subject in find_subjects([tmp_path], 2)}
+    assert listed([found["a"]]) == {"a": ["a_0000.nii.gz", "a_0001.nii.gz"]}
+    assert {name: subject.problem for name, subject in found.items()} == {
+        "a": "",
+        "b": "channels 0001 found; the model needs 2, numbered from 0000",
+        "c": "channels 0000 found; the model needs 2, numbered from 0000",
+        "d": "d.nii.gz: the model needs 2 channels: expected d_0000, d_0001 …",
+    }
+    (a, *_) = find_subjects([tmp_path], 1)
+    assert a.problem == "channels 0000, 0001 found; the model needs 1, numbered from 0000"
+
+
+def test_files_and_folders_mix(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "folder", "a.nii.gz")
+    touch(tmp_path, "b_0000.nii.gz", "b_0001.nii.gz")
+    inputs = [tmp_path / "b_0001.nii.gz", folder, tmp_path / "b_0000.nii.gz"]
+    assert listed(find_subjects(inputs, 1)) == {"a": ["a.nii.gz"], "b": ["b_0000.nii.gz", "b_0001.nii.gz"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a.nii.gz", "x/a_0000.nii.gz"), "several inputs have the name of one subject"),
+        (("a.nii.gz", "a.nii"), "several inputs have the name of one subject"),
+        (("a_0000.nii.gz", "a_0000.nii"), "a: the same channel twice"),
+        (("scan.png",), "scan.png: not an image by its name; expected one of .nii.gz"),
+    ],
+)
+def test_names_that_clash_or_are_none_of_images_are_refused(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    touch(tmp_path, *names)
+    with pytest.raises(InputError, match=message):
+        find_subjects([tmp_path / name for name in names], 1)
+
+
+def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent: there is no such file or folder$"):
+        find_subjects([tmp_path / "absent"], 1)
+    with pytest.raises(InputError, match="holds no image and no DICOM series, and is no BIDS data set"):
+        find_subjects([tmp_path], 1)
+
+
+def test_series_that_look_like_flair_are_subjects_named_as_their_folders(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "P1" / "flair", VALUES, uid="1.1.5", study="1.1")
+    write_series(tmp_path / "P1" / "t1", VALUES, "T1 mprage", uid="1.1.4", study="1.1")
+    write_series(tmp_path / "P2", VALUES, "FLAIR axial", uid="1.2.3", study="1.2")
+    write_series(tmp_path / "P2", VALUES, "FLAIR sagittal", uid="1.2.7", study="1.2")
+    write_series(tmp_path / "P2", VALUES, "localizer", uid="1.2.1", study="1.2")
+    write_series(tmp_path / "P3" / "a", VALUES, "T2", uid="1.3.1", study="1.3")
+    write_series(tmp_path / "P3" / "b", VALUES, "T1", uid="1.3.2", study="1.3")
+    found = find_subjects([tmp_path], 1)
+    assert {subject.name: subject.problem for subject in found} == {
+        "P1_flair": "",
+        "P2_3": "",
+        "P2_7": "",
+        "P3": "no FLAIR among its DICOM series: T2, T1",
+    }
+    assert found[0].inputs[0].series_uid == "1.1.5"
+    assert found[0].inputs[0].files == ["5_005.dcm", "5_004.dcm", "5_003.dcm", "5_002.dcm", "5_001.dcm"]
+
+
+def test_a_single_series_is_a_subject_whatever_it_looks_like(tmp_path: Path, write_series: Write) -> None:
+    paths = write_series(tmp_path / "scan", VALUES, "ep2d_diff")
+    (found,) = find_subjects([tmp_path / "scan"], 1)
+    assert (found.name, found.problem) == ("scan", "")
+    assert found.remark == "series 'ep2d_diff' does not look like FLAIR by its DICOM header"
+    with pytest.raises(InputError, match="one DICOM file is one slice; give the folder of its series"):
+        find_subjects([paths[0]], 1)
+    (found,) = find_subjects([tmp_path / "scan"], 2)
+    assert found.problem == "a DICOM series is one channel, and the model needs 2"
+
+
+def test_damaged_files_of_a_series_are_a_problem_unless_they_may_be_of_another(
+    tmp_path: Path, write_series: Write
+) -> None:
+    path = write_series(tmp_path / "scan", VALUES, uid="1.1")[-1]
+    path.write_bytes(path.read_bytes()[:-50])
+    (found,) = find_subjects([tmp_path / "scan"], 1)
+    assert found.problem == f"{tmp_path / 'scan'}: 1 DICOM files cannot be read (1_001.dcm …)"
+    write_series(tmp_path / "scan", VALUES, "T1", uid="1.2")
+    (found,) = find_subjects([tmp_path / "scan"], 1)
+    assert (found.problem, found.remark) == (
+        "",
+        "1 DICOM files cannot be read (1_001.dcm …); they may belong to another series of the folder",
+    )
+
+
+def test_volumes_of_a_bids_data_set_keep_their_places(tmp_path: Path) -> None:
+    pytest.importorskip("bids")
+    touch(
+        tmp_path,
+        "sub-1/ses-a/anat/sub-1_ses-a_FLAIR.nii.gz",
+        "sub-2/anat/sub-2_acq-3D_FLAIR.nii",
+        "sub-2/anat/sub-2_T1w.nii.gz",
+        "derivatives/wmh/sub-2/anat/sub-2_acq-3D_desc-wmh_mask.nii.gz",
+    )
+    (tmp_path / "dataset_description.json").write_text(json.dumps({"Name": "a", "BIDSVersion": "1.10.0"}))
+    found = find_subjects([tmp_path], 1)
+    assert [(subject.name, subject.mask.as_posix(), subject.probabilities.name) for subject in found] == [
+        (
+            "sub-1_ses-a",
+            "sub-1/ses-a/anat/sub-1_ses-a_desc-wmh_mask.nii.gz",
+            "sub-1_ses-a_label-WMH_desc-wmh_probseg.nii.gz",
+        ),
+        (
+            "sub-2_acq-3D",
+            "sub-2/anat/sub-2_acq-3D_desc-wmh_mask.nii.gz",
+            "sub-2_acq-3D_label-WMH_desc-wmh_probseg.nii.gz",
+        ),
+    ]
+    with pytest.raises(InputError, match="the model needs 2 channels, but of BIDS data only FLAIR is read"):
+        find_subjects([tmp_path], 2)

@@ -1,0 +1,56 @@
+"""Subjects that are refused before the network sees them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from nnunetv2_sa_unet.segment.inputs import FoundSubject
+from nnunetv2_sa_unet.segment.model import Segmenter
+from nnunetv2_sa_unet.segment.record import Input, Options, Subject
+from nnunetv2_sa_unet.segment.run import Job, segment_all
+
+
+@pytest.fixture
+def channels(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"a_{channel:04}.nii.gz" for channel in range(2)]
+    for path, spacing in zip(paths, (3.0, 3.5), strict=True):
+        image = SimpleITK.GetImageFromArray(np.random.default_rng(0).random((4, 8, 8)))
+        image.SetSpacing((1, 1, spacing))
+        SimpleITK.WriteImage(image, str(path))
+    return paths
+
+
+def refused(folder: Path, found: FoundSubject) -> Subject:
+    """The record of a subject that no network is needed for."""
+    records: list[Subject] = []
+    # Nothing has been loaded into it: a subject that came so far would fail in another way.
+    job = Job(object.__new__(Segmenter), Options(), folder / "out", {}, {})
+    segment_all(job, [found], lambda record, is_new: records.append(record))
+    (record,) = records
+    assert (record.subject, record.status, record.mask, record.volume_ml) == (found.name, "failed", None, None)
+    return record
+
+
+def test_channels_on_different_grids_are_refused_with_their_hashes(tmp_path: Path, channels: list[Path]) -> None:
+    record = refused(tmp_path, FoundSubject("a", tuple(Input(path=str(path), sha256=None) for path in channels)))
+    assert record.message == (
+        f"{channels[1]}: not on the grid of a_0000.nii.gz: spacing (1, 1, 3.5), expected (1, 1, 3)"
+    )
+    assert [each.sha256 for each in record.inputs] == [
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in channels
+    ]
+
+
+def test_what_was_wrong_when_it_was_found_is_the_message(tmp_path: Path, channels: list[Path]) -> None:
+    found = FoundSubject("a", (Input(path=str(channels[0]), sha256=None),), "channels 0000\nfound; two are needed")
+    assert refused(tmp_path, found).message == "channels 0000 found; two are needed"
+
+
+def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:
+    found = FoundSubject("a", (Input(path=str(tmp_path / "gone.nii"), sha256=None),))
+    assert refused(tmp_path, found).message.startswith(f"{tmp_path / 'gone.nii'}: cannot be read: ")
