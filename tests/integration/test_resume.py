@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_sa_unet.nnunet import schedule
+from nnunetv2_sa_unet.nnunet import recipe
 from nnunetv2_sa_unet.nnunet.variant_trainer import VariantTrainer
 
 PLANS = "nnUNetSAUNetPaperSmallPlans"
@@ -49,7 +49,7 @@ def train(prepare_trainer):
 
 def test_an_interrupted_run_equals_an_undisturbed_one(train, changed_plans, seeded_by_epoch, monkeypatch):
     # No loss but the first counts as better, so that the rate falls within so few epochs.
-    monkeypatch.setattr(schedule, "MIN_DELTA", 100.0)
+    monkeypatch.setattr(recipe, "MIN_DELTA", 100.0)
     changed_plans(PLANS, training__num_epochs=EPOCHS, training__save_every=1, training__num_iterations_per_epoch=1)
     undisturbed = train(continue_training=False)
     shutil.rmtree(undisturbed.output_folder)
