@@ -8,20 +8,32 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
 import torch
+from planned import INPUT_CHANNELS, build
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunetv2_sa_unet.benchmark.networks import INPUT_CHANNELS, build
-
-__all__ = ["Job", "Pass", "count_multiplications", "interleaved", "peak_memory"]
+from nnunetv2_sa_unet.networks import fast
+from nnunetv2_sa_unet.networks.unet import UNet
 
 Pass = Literal["forward", "train"]
+Forward = Callable[[torch.Tensor], Any]
 _WARM_UP = 2
+
+
+def as_it_is(network: nn.Module) -> Forward:
+    """The network, which is SA-UNet in its faster formulations wherever they are allowed."""
+    return network
+
+
+def plain_modules(network: nn.Module) -> Forward:
+    """SA-UNet as its modules say."""
+    return partial(UNet.forward, network)
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class Job:
         device: name of a torch device.
         dtype: of the computation; other than float32 by autocast, as nnU-Net does it.
         compiled: by torch.compile.
+        formulate: gives what is called with the patches.
     """
 
     configuration: Mapping[str, Any]
@@ -45,6 +58,7 @@ class Job:
     device: str
     dtype: torch.dtype
     compiled: bool
+    formulate: Callable[[nn.Module], Forward] = as_it_is
 
     def prepare(self) -> Callable[[], None]:
         """Build the network and return what runs it once, to its end also on a GPU."""
@@ -52,7 +66,8 @@ class Job:
         device = torch.device(self.device)
         trains = self.what == "train"
         network = build(dict(self.configuration), deep_supervision=trains).to(device).train(trains)
-        model: Callable[[torch.Tensor], Any] = torch.compile(network) if self.compiled else network
+        model = self.formulate(network)
+        model = torch.compile(model) if self.compiled else model
         x = torch.randn(self.batch_size, INPUT_CHANNELS, *self.patch_size, device=device)
         autocast = torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
 
@@ -139,10 +154,16 @@ def _peak_resident() -> int:
     raise RuntimeError("/proc/self/status has no VmHWM")
 
 
-def count_multiplications(configuration: Mapping[str, Any], patch_size: Sequence[int], device: str) -> tuple[int, int]:
+def count_multiplications(
+    configuration: Mapping[str, Any], patch_size: Sequence[int], formulate: Callable[[nn.Module], Forward]
+) -> tuple[int, int]:
     """Return the parameters, and the multiplications of all convolutions in one forward pass of one patch."""
-    network: nn.Module = build(dict(configuration), deep_supervision=False).eval().to(device)
-    x = torch.zeros(1, INPUT_CHANNELS, *patch_size, device=device)
+    network = build(dict(configuration), deep_supervision=False).eval().to("meta")
+    x = torch.zeros(1, INPUT_CHANNELS, *patch_size, device="meta")
+    model = formulate(network)
+    # Whoever counts closes the door to the faster formulations, so they are called without it.
+    if model is network and fast.why_not_modules(network, x) is None:
+        model = partial(fast.sa_unet, network)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(x)
+        model(x)
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2

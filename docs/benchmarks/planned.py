@@ -10,11 +10,8 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import ge
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
-from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.plans.topology import apply_values, apply_variant
 from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS
-
-__all__ = ["DEFAULT_NETWORKS", "INPUT_CHANNELS", "NUM_CLASSES", "SPACING", "build", "configurations"]
 
 #: FLAIR alone; background, WMH, other pathology.
 INPUT_CHANNELS, NUM_CLASSES = 1, 3
@@ -22,7 +19,6 @@ INPUT_CHANNELS, NUM_CLASSES = 1, 3
 SPACING = (3.0, 1.0, 1.0)
 DEFAULT_NETWORKS = ("plain", "SAUNet", "PlainConvUNet", "ResidualEncoderUNet")
 
-_PLAIN = "nnunetv2_sa_unet.networks.reference.PlainSAUNet"
 _DEPTH = 4
 # Width by the ending of the name: the paper's, and that which nnU-Net plans.
 _WIDTHS = {"": [24, 48, 96, 192], "-wide": [32, 64, 128, 256]}
@@ -35,22 +31,21 @@ _RESIDUAL_BLOCKS = [1, 3, 4, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6]
 def configurations(patch_size: Sequence[int]) -> dict[str, dict[str, Any]]:
     """Return the configuration of every network by its name.
 
-    ``PlainConvUNet`` and ``ResidualEncoderUNet`` are what nnU-Net plans for this patch. ``plain`` is 3D SA-UNet in the
-    formulation of the paper, the others are the trainers of this package without ``nnUNetTrainer``; all of them have
-    four stages, 24 to 192 channels, or 32 to 256 where the name ends with ``-wide``.
+    ``PlainConvUNet`` and ``ResidualEncoderUNet`` are what nnU-Net plans for this patch. The others are
+    the trainers of this package without ``nnUNetTrainer``, and ``plain``, which is ``SAUNet`` to be measured by its
+    plain modules; all have four stages, 24 to 192 channels, or 32 to 256 where the name ends with ``-wide``.
 
     Args:
         patch_size: (z, y, x).
 
     Raises:
-        InputError: if the strides of one of the networks do not divide the patch.
+        ValueError: if the strides of one of the networks do not divide the patch.
     """
     planned = {name: _planned(name, patch_size) for name in ("PlainConvUNet", "ResidualEncoderUNet")}
     ours: dict[str, dict[str, Any]] = {}
     for ending, features in _WIDTHS.items():
         full = apply_values(planned["PlainConvUNet"], {"features_per_stage": features, "depth": _DEPTH})
         ours["plain" + ending] = deepcopy(full)
-        ours["plain" + ending]["architecture"]["network_class_name"] = _PLAIN
         for trainer, variant in VARIANTS.items():
             ours[trainer.removeprefix("nnUNetTrainer") + ending] = apply_variant(full, variant)
     assert ours["SAUNet"]["architecture"]["network_class_name"] == SA_UNET
@@ -74,7 +69,7 @@ def build(configuration: dict[str, Any], deep_supervision: bool) -> nn.Module:
 def _planned(name: str, patch_size: Sequence[int]) -> dict[str, Any]:
     _, strides, kernels, padded, _ = get_pool_and_conv_props(SPACING, patch_size, _SMALLEST_EDGE, 999999)
     if tuple(map(int, padded)) != tuple(patch_size):
-        raise InputError(
+        raise ValueError(
             f"--patch: found {' '.join(map(str, patch_size))}, which the strides that nnU-Net plans for it do not "
             f"divide: give {' '.join(map(str, map(int, padded)))}"
         )

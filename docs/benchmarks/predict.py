@@ -14,14 +14,8 @@ from typing import Any
 import numpy as np
 import SimpleITK
 import torch
+from planned import SPACING, build
 
-from nnunetv2_sa_unet.benchmark.networks import SPACING, build
-from nnunetv2_sa_unet.errors import InputError
-
-__all__ = ["VOLUME", "interleaved_predictions"]
-
-#: Slices, rows and columns of the volume that is predicted.
-VOLUME = (48, 256, 256)
 _DATASET = "Dataset001_Benchmark"
 _PREDICT = "from nnunetv2.inference.predict_from_raw_data import predict_entry_point; predict_entry_point()"
 
@@ -31,7 +25,7 @@ def interleaved_predictions(
     device: str,
     rounds: int,
     folder: Path,
-    volume: tuple[int, int, int] = VOLUME,
+    volume: Sequence[int],
 ) -> list[list[float]]:
     """Predict one volume with ``nnUNetv2_predict`` in turn for every network, with one fold and mirroring.
 
@@ -48,7 +42,7 @@ def interleaved_predictions(
         for each network the seconds of every round.
 
     Raises:
-        InputError: if the command fails; the message ends with the last line that it wrote.
+        RuntimeError: if the command fails; the message ends with the last line that it wrote.
     """
     dataset_json = {
         "channel_names": {"0": "FLAIR"},
@@ -56,7 +50,7 @@ def interleaved_predictions(
         "file_ending": ".nii.gz",
     }
     for name, configuration in configurations.items():
-        _write_model(_model_folder(folder, name), name, configuration, dataset_json)
+        _write_model(_model_folder(folder, name), name, configuration, dataset_json, volume)
     image = SimpleITK.GetImageFromArray(np.random.default_rng(0).normal(100, 20, volume).astype(np.float32))
     image.SetSpacing(SPACING[::-1])
     (folder / "images").mkdir()
@@ -79,14 +73,20 @@ def _plans_name(name: str) -> str:
     return "Benchmark" + name.replace("-", "").replace("_", "")
 
 
-def _write_model(folder: Path, name: str, configuration: Mapping[str, Any], dataset_json: Mapping[str, Any]) -> None:
+def _write_model(
+    folder: Path,
+    name: str,
+    configuration: Mapping[str, Any],
+    dataset_json: Mapping[str, Any],
+    volume: Sequence[int],
+) -> None:
     """Write what nnU-Net leaves after a training; the weights are those before it."""
     resampling = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
     plans = {
         "dataset_name": _DATASET,
         "plans_name": _plans_name(name),
         "original_median_spacing_after_transp": list(SPACING),
-        "original_median_shape_after_transp": list(VOLUME),
+        "original_median_shape_after_transp": list(volume),
         "image_reader_writer": "SimpleITKIO",
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
@@ -98,7 +98,7 @@ def _write_model(folder: Path, name: str, configuration: Mapping[str, Any], data
                 **configuration,
                 "data_identifier": "benchmark",
                 "preprocessor_name": "DefaultPreprocessor",
-                "median_image_size_in_voxels": list(VOLUME),
+                "median_image_size_in_voxels": list(volume),
                 "normalization_schemes": ["ZScoreNormalization"],
                 "use_mask_for_norm": [False],
                 "batch_dice": False,
@@ -140,4 +140,4 @@ def _run(name: str, device: str, folder: Path) -> None:
     )
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"nnUNetv2_predict with {name} ended with status {result.returncode}: {last}")
+        raise RuntimeError(f"nnUNetv2_predict with {name} ended with status {result.returncode}: {last}")

@@ -12,16 +12,15 @@ from torch.nn import functional
 
 from nnunetv2_sa_unet.networks.aspp import ASPP
 from nnunetv2_sa_unet.networks.attention import SpatialAttention
-from nnunetv2_sa_unet.networks.exact import (
+from nnunetv2_sa_unet.networks.fast.blocks import apply
+from nnunetv2_sa_unet.networks.fast.convolution import (
     convolve,
     convolve_by_phases,
-    convolve_dilated,
     convolve_upsampled,
-    to_channels_last,
+    without_idle_taps,
 )
-from nnunetv2_sa_unet.networks.exact_blocks import PlaneMaxPool3d
+from nnunetv2_sa_unet.networks.fast.storage import stored_for_speed
 from nnunetv2_sa_unet.networks.norm import GroupNorm
-from nnunetv2_sa_unet.networks.reference import PlainASPP, PlainSpatialAttention
 
 Function = Callable[..., torch.Tensor]
 
@@ -40,12 +39,29 @@ def assert_equal(one: Function, other: Function, *inputs: torch.Tensor) -> None:
         (incoming,) = tensors(tuple(output.shape))
         output.backward(incoming)
         results.append([output.detach(), *(leaf.grad for leaf in leaves)])
-    for found, expected in zip(*results, strict=True):
+    assert_close(*results)
+
+
+def assert_module_equal(module: nn.Module, store: Function, x: torch.Tensor) -> None:
+    """Compare a module with its faster formulation, the gradients of its parameters included."""
+    results = []
+    for function in (lambda x: apply(module, store(x)), module):
+        module.zero_grad()
+        leaf = x.clone().requires_grad_()
+        output = function(leaf)
+        (incoming,) = tensors(tuple(output.shape))
+        output.backward(incoming)
+        results.append([output.detach(), leaf.grad, *(parameter.grad for parameter in module.parameters())])
+    assert_close(*results)
+
+
+def assert_close(all_found: list[torch.Tensor], all_expected: list[torch.Tensor]) -> None:
+    for found, expected in zip(all_found, all_expected, strict=True):
         scale = max(1, float(expected.abs().max()))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * scale)
 
 
-STORAGES = pytest.mark.parametrize("store", [torch.Tensor.contiguous, to_channels_last])
+STORAGES = pytest.mark.parametrize("store", [torch.Tensor.contiguous, stored_for_speed])
 # Odd, even, one voxel wide, flat.
 VOLUMES = [(3, 7, 6), (1, 5, 8), (4, 1, 9), (2, 6, 1), (1, 1, 1)]
 
@@ -66,18 +82,29 @@ def test_convolution_plane_by_plane(
     )
 
 
-# Extents below, at and above the dilation and twice the dilation.
+# Extents below, at and above the dilation.
 @STORAGES
 @pytest.mark.parametrize("size", [*VOLUMES, (4, 3, 13), (6, 7, 5)])
 @pytest.mark.parametrize(("kernel", "dilation"), [((3, 3, 3), 3), ((1, 3, 3), 3), ((3, 1, 1), 2), ((3, 3, 3), 1)])
-def test_dilated_convolution(store: Function, size: tuple[int, ...], kernel: tuple[int, ...], dilation: int) -> None:
+def test_idle_taps_are_left_out(store: Function, size: tuple[int, ...], kernel: tuple[int, ...], dilation: int) -> None:
     padding = tuple(dilation * (extent // 2) for extent in kernel)
     x, weight = tensors((2, 4, *size), (3, 4, *kernel))
-    assert_equal(
-        lambda x, weight: convolve_dilated(store(x), weight, padding, (dilation,) * 3),
-        lambda x, weight: functional.conv3d(x, weight, padding=padding, dilation=dilation),
-        *(x, weight),
-    )
+
+    def trimmed(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        remaining, needed = without_idle_taps(weight, padding, (dilation,) * 3, size)
+        for axis, extent in enumerate(size):
+            assert remaining.shape[axis + 2] == (1 if dilation >= extent else kernel[axis])
+        return convolve(store(x), remaining, None, needed, (dilation,) * 3)
+
+    assert_equal(trimmed, lambda x, weight: functional.conv3d(x, weight, padding=padding, dilation=dilation), x, weight)
+
+
+@pytest.mark.parametrize("padding", [0, 2, 4])
+def test_taps_are_kept_where_padding_is_not_that_of_the_dilation(padding: int) -> None:
+    (weight,) = tensors((3, 4, 3, 3))
+    remaining, needed = without_idle_taps(weight, (padding, 3), (3, 3), (3, 9))
+    assert remaining.shape == weight.shape
+    assert needed == (padding, 3)
 
 
 @STORAGES
@@ -135,36 +162,31 @@ def test_convolution_by_phases(size: tuple[int, int], kernel: tuple[int, int]) -
     ("conv_op", "kernel"), [(nn.Conv3d, [1, 14, 14]), (nn.Conv3d, [3, 9, 9]), (nn.Conv2d, [14, 7])]
 )
 def test_spatial_attention(store: Function, conv_op: type[nn.Module], kernel: list[int]) -> None:
-    modules = [cls(conv_op, kernel).double() for cls in (SpatialAttention, PlainSpatialAttention)]
-    modules[1].load_state_dict(modules[0].state_dict())
+    module = SpatialAttention(conv_op, kernel).double()
     (x,) = tensors((2, 5, 3, 9, 18)[: len(kernel) + 2])
     x = x.relu()  # as in the networks: many channels share the maximum 0
-    assert_equal(lambda x: modules[0](store(x)), modules[1], x)
-    torch.testing.assert_close(*(module.conv.weight.grad for module in modules), rtol=0, atol=1e-12)
+    assert_module_equal(module, store, x)
 
 
 @STORAGES
 @pytest.mark.parametrize("size", [(5, 6, 7), (2, 12, 13), (1, 3, 9)])
 def test_pyramid_pooling(store: Function, size: tuple[int, ...]) -> None:
-    modules = [cls(nn.Conv3d, 8, [1, 5, 6, 12], GroupNorm, None, nn.ReLU).double() for cls in (ASPP, PlainASPP)]
-    modules[1].load_state_dict(modules[0].state_dict())
-    (x,) = tensors((2, 8, *size))
-    assert_equal(lambda x: modules[0](store(x)), modules[1], x)
-    for one, other in zip(*(module.parameters() for module in modules), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-11)
+    module = ASPP(nn.Conv3d, 8, [1, 5, 6, 12], GroupNorm, None, nn.ReLU).double()
+    assert_module_equal(module, store, *tensors((2, 8, *size)))
 
 
 @STORAGES
 @pytest.mark.parametrize("size", [(3, 7, 6), (1, 2, 9)])
 def test_pooling_plane_by_plane(store: Function, size: tuple[int, ...]) -> None:
     (x,) = tensors((2, 3, *size))
-    assert_equal(lambda x: PlaneMaxPool3d(2, 2)(store(x)), nn.MaxPool3d((1, 2, 2), (1, 2, 2)), x)
+    pool = nn.MaxPool3d((1, 2, 2), (1, 2, 2))
+    assert_equal(lambda x: apply(pool, store(x)), pool, x)
 
 
 @pytest.mark.parametrize("n_axes", [2, 3])
 def test_channels_last_storage_shows_in_the_strides_of_a_single_channel(n_axes: int) -> None:
     for samples, channels in itertools.product((1, 2), repeat=2):
         x = torch.randn(samples, channels, *(4, 5, 6)[-n_axes:])
-        stored = to_channels_last(x)
+        stored = stored_for_speed(x)
         assert stored.stride(1) == 1
         assert torch.equal(stored, x)
