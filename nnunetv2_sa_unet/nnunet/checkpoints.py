@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ import torch
 
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["TRUST", "Checkpoint", "read_checkpoint"]
+__all__ = ["FACTS_NAME", "TRUST", "Checkpoint", "read_checkpoint"]
 
 #: The option for those who trust where a model is from.
 TRUST = "--trust-model"
 
-_FACTS_NAME = "checkpoint.json"
+#: In the folder of a model whose weights are safetensors: what else nnU-Net's checkpoint says.
+FACTS_NAME = "checkpoint.json"
 _NEEDED = ("trainer_name", "init_args", "network_weights")
 
 # What NumPy's numbers are pickled with; NumPy 1 had its core under another name.
@@ -82,7 +83,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    facts = path.parent.parent / _FACTS_NAME
+    facts = path.parent.parent / FACTS_NAME
     try:
         content = json.loads(facts.read_text(encoding="utf-8"))
         weights = load_file(path)
@@ -105,10 +106,12 @@ def _checked(content: Any, path: Path) -> Checkpoint:
     ):
         if not isinstance(value, kind):
             raise InputError(f"{path}: {key}: found {type(value).__name__}, expected {kind.__name__}")
+    if axes is not None and not (isinstance(axes, Sequence) and all(isinstance(axis, int) for axis in axes)):
+        raise InputError(f"{path}: inference_allowed_mirroring_axes: found {axes!r}, expected the numbers of axes")
     return Checkpoint(
         content["trainer_name"],
         str(configuration),
-        None if axes is None else tuple(int(axis) for axis in axes),
+        None if axes is None else tuple(axes),
         content["network_weights"],
     )
 

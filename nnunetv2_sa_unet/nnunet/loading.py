@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.nnunet.checkpoints import Checkpoint, read_checkpoint
+from nnunetv2_sa_unet.nnunet.checkpoints import FACTS_NAME, Checkpoint, read_checkpoint
 from nnunetv2_sa_unet.nnunet.names_in_plans import check_names
 from nnunetv2_sa_unet.plans.variants import VARIANTS
 
@@ -35,7 +35,7 @@ class LoadedModel:
     Attributes:
         predictor: nnU-Net's, with the weights of all folds.
         configuration: its name, which the predictor does not keep.
-        files: what was read of the model's folder: plans, data set and a checkpoint a fold.
+        files: what was read of the model's folder: plans, data set, a checkpoint a fold, and what goes with it.
         n_channels: of the network's input; in a cascade those of the previous stage's labels too.
     """
 
@@ -76,7 +76,8 @@ def load_model(
     Raises:
         InputError: the folder is no model, lacks a fold, or cannot be loaded, and why.
     """
-    files = ("plans.json", "dataset.json", *(f"fold_{fold}/{checkpoint}" for fold in folds))
+    weights = [f"fold_{fold}/{checkpoint}" for fold in folds]
+    files = ("plans.json", "dataset.json", *([FACTS_NAME] if checkpoint.endswith(".safetensors") else []), *weights)
     for file in files:
         if not (folder / file).is_file():
             raise InputError(
@@ -84,7 +85,7 @@ def load_model(
                 "its trained folds with -f and their checkpoint with -chk"
             )
     plans, dataset = (_read_json(folder / file) for file in files[:2])
-    checkpoints = [read_checkpoint(folder / file, trust) for file in files[2:]]
+    checkpoints = [read_checkpoint(folder / file, trust) for file in weights]
     try:
         # The predictor remarks that a CPU is no GPU, and the search for a trainer where it looked.
         with redirect_stdout(StringIO()):
