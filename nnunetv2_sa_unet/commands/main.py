@@ -17,8 +17,7 @@ from nnunetv2_sa_unet.errors import InputError
 __all__ = ["main"]
 
 COMMANDS = (
-    "ablate", "convert", "demo", "doctor", "evaluate", "export-onnx", "plan", "report", "segment",
-    "tables",
+    "ablate", "convert", "demo", "doctor", "evaluate", "export-onnx", "model", "plan", "report", "segment", "tables",
 )  # fmt: skip
 
 
