@@ -8,8 +8,10 @@ import json
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -212,6 +214,57 @@ def test_predictions_that_belong_to_no_case_are_named_and_nothing_is_written(
     assert "sub-77.nii.gz: no such case in the data set" in error
     assert f"{cut}: cannot be read" in error
     assert not output.exists()
+
+
+def save_nifti(path: Path, array: np.ndarray) -> None:
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([-1.0, -1.0, 3.0, 1.0])), path)
+
+
+def rgb(shape: tuple[int, ...]) -> np.ndarray:
+    return np.zeros(shape, np.dtype([(channel, "u1") for channel in "RGB"]))
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: np.zeros((*SHAPE[::-1], 2), np.uint8), "4 axes and 1 channels; expected a 3D image of one channel"),
+        (lambda: np.zeros(SHAPE[:0:-1], np.uint8), "2 axes and 1 channels; expected a 3D image of one channel"),
+        (lambda: rgb(SHAPE[::-1]), "3 axes and 3 channels; expected a 3D image of one channel"),
+        (lambda: np.zeros((*SHAPE[::-1], 1, 3), np.float32), "channels; expected a 3D image of one channel"),
+        (lambda: np.zeros(SHAPE[::-1], np.complex64), "complex"),
+        (lambda: np.zeros((5, 5, 5), np.uint8), "not on the grid of {image}: size (5, 5, 5), expected (18, 20, 6)"),
+    ],
+)
+def test_a_prediction_that_is_no_mask_of_its_volume_is_named_and_nothing_is_written(
+    bids: Path,
+    raw: Path,
+    tmp_path: Path,
+    made: Callable[[], np.ndarray],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert convert(bids) == 0
+    predictions, output = predict(raw, tmp_path / "predictions"), tmp_path / "wmh"
+    save_nifti(predictions / "sub-03.nii.gz", made())
+    capsys.readouterr()
+    assert back(predictions, output) == 1
+    first, line = capsys.readouterr().err.splitlines()
+    assert first == f"error: {predictions}: nothing was written:"
+    assert line.startswith(f"  {predictions / 'sub-03.nii.gz'}: ")
+    assert message.format(image=raw / "Dataset600_BIDS" / "imagesTr" / "sub-03_0000.nii.gz") in line
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("flair", ["../../elsewhere/sub-01_FLAIR.nii.gz", "/elsewhere/sub-01_FLAIR.nii.gz"])
+def test_a_table_that_leads_elsewhere_is_refused(
+    raw: Path, tmp_path: Path, flair: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (raw / "Dataset600_BIDS").mkdir()
+    (raw / "Dataset600_BIDS" / "cases.csv").write_text(f"case,split,subject,flair\nsub-01,test,01,{flair}\n")
+    write(tmp_path / "predictions" / "sub-01.nii.gz", np.zeros(SHAPE, np.uint8))
+    assert back(tmp_path / "predictions", tmp_path / "wmh") == 1
+    assert "cases.csv: expected the table of cases" in capsys.readouterr().err
+    assert not (tmp_path / "wmh").exists()
 
 
 def test_a_data_set_that_did_not_come_from_bids_is_refused(
