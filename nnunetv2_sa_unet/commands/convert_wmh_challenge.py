@@ -29,9 +29,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="Make a data set of the WMH Segmentation Challenge: images, labels, five folds with the same mix "
         "of scanners, and second readings where there are any. Run it again after a kill, and it goes on.",
     )
-    parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="folder with training and test, or a training folder"
-    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder with training and test, or one of them")
     add_dataset_arguments(parser)
     parser.add_argument("--channels", choices=_CHOICES, default="FLAIR", help="sequences (FLAIR)")
     stage = parser.add_mutually_exclusive_group()
@@ -81,7 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
     for remark in incomplete_scanners(cases):
         print(f"warning: {remark}")
     print(f"Written: {folder}" if made else f"There already, and nothing was changed: {folder}")
-    print(f"Next:    nnUNetv2_plan_and_preprocess -d {dataset_number(folder.name)} --verify_dataset_integrity")
+    if any(case.training for case in cases):
+        print(f"Next:    nnUNetv2_plan_and_preprocess -d {dataset_number(folder.name)} --verify_dataset_integrity")
+    else:
+        print(f"Predict: nnUNetv2_predict -i {folder / 'imagesTs'} -o PREDICTIONS -d DATASET_OF_THE_MODEL …")
     return 0
 
 

@@ -44,11 +44,35 @@ def test_the_philips_folder_is_known_without_its_trailing_dot(challenge_tree: An
     assert [case.name for case in find_cases(challenge_tree.root, ("FLAIR",), "pre", None)] == TRAINING + TEST
 
 
-def test_a_bare_training_folder_will_do(challenge_tree: Any) -> None:
-    cases = find_cases(challenge_tree.root / "training", ("FLAIR",), "pre", None)
-    assert [case.name for case in cases] == TRAINING
+def test_a_part_by_itself_is_what_its_name_says(challenge_tree: Any) -> None:
+    training, test = challenge_tree.root / "training", challenge_tree.root / "test"
+    cases = find_cases(training, ("FLAIR",), "pre", None)
+    assert [(case.name, case.training) for case in cases] == [(name, True) for name in TRAINING]
+    cases = find_cases(test, ("FLAIR",), "pre", None)
+    assert [(case.name, case.training) for case in cases] == [(name, False) for name in TEST]
     with pytest.raises(InputError, match="no folder test; add it, or leave out --test"):
-        find_cases(challenge_tree.root / "training", ("FLAIR",), "pre", True)
+        find_cases(training, ("FLAIR",), "pre", True)
+    with pytest.raises(InputError, match="holds test cases alone; leave out --no-test"):
+        find_cases(test, ("FLAIR",), "pre", False)
+    link = challenge_tree.root / "link"
+    link.symlink_to(test)
+    assert not any(case.training for case in find_cases(link, ("FLAIR",), "pre", None))
+    unnamed = test.rename(challenge_tree.root / "WMH2017")
+    with pytest.raises(InputError, match="WMH2017: has the challenge's sites, but is it the training or the test part"):
+        find_cases(unnamed, ("FLAIR",), "pre", None)
+
+
+def test_test_cases_among_the_training_cases_are_refused(challenge_tree: Any) -> None:
+    root: Path = challenge_tree.root
+    shutil.move(root / "test" / "Amsterdam" / "GE1T5", root / "training" / "Amsterdam" / "GE1T5")
+    for number in range(3, 22):
+        shutil.copytree(challenge_tree.case(0), root / "training" / "Utrecht" / str(number))
+    with pytest.raises(InputError) as caught:
+        find_cases(root, ("FLAIR",), "pre", None)
+    assert sorted(str(caught.value).splitlines()[1:]) == [
+        "training/Amsterdam/GE1T5: 1 cases, but the challenge has 0; move those of the other part there",
+        "training/Utrecht: 21 cases, but the challenge has 20; move those of the other part there",
+    ]
 
 
 def test_the_test_cases_can_be_left_out(challenge_tree: Any) -> None:
