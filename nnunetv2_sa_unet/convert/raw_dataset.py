@@ -23,6 +23,7 @@ from tqdm import tqdm
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.convert.raw_cases import Checked, SourceCase, check_cases
 from nnunetv2_sa_unet.convert.splits import FOLDS, stratified_splits
+from nnunetv2_sa_unet.datasets import FOLDERS
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json, write_rows
 from nnunetv2_sa_unet.images import masks
@@ -135,7 +136,7 @@ def make_dataset(
 def _refuse_taken_number(folder: Path) -> None:
     """nnU-Net finds a data set by its number and stops where two have the same."""
     number = folder.name.partition("_")[0]
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+    for variable in FOLDERS:
         root = os.environ.get(variable)
         for other in sorted(Path(root).glob(f"{number}_*")) if root else ():
             if other.name != folder.name:
