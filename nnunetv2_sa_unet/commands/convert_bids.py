@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_sa_unet.commands.convert import add_dataset_arguments, new_dataset
+from nnunetv2_sa_unet.commands.convert import add_dataset_arguments, new_dataset, print_result
 from nnunetv2_sa_unet.datasets import dataset_number
 from nnunetv2_sa_unet.errors import InputError
 
@@ -61,10 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
         {"description": f"FLAIR volumes of the BIDS data set {source.name}"},
         {"format": "bids", "mask": mask},
     )
-    made = make_dataset(folder, source, cases, recipe, arguments.force, arguments.processes or default_processes())
+    made = make_dataset(folder, source, cases, [], recipe, arguments.force, arguments.processes or default_processes())
     training = sum(case.training for case in cases)
     print(f"{training} training cases with a lesion mask, {len(cases) - training} cases to predict")
-    print(f"Written: {folder}" if made else f"There already, and nothing was changed: {folder}")
+    print_result(folder, made)
     number = dataset_number(folder.name)
     if training:
         print(f"Next:    nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity")

@@ -74,8 +74,10 @@ class _Folder:
     training: bool
 
 
-def find_cases(source: Path, channels: Sequence[str], stage: str, test: bool | None) -> list[SourceCase]:
-    """Find the cases of the challenge's tree. No image is opened.
+def find_cases(
+    source: Path, channels: Sequence[str], stage: str, test: bool | None
+) -> tuple[list[SourceCase], list[str]]:
+    """Find the cases of the challenge's tree. Whether their files exist is not looked at.
 
     Args:
         source: the folder with ``training`` (and ``test``), or one of the two itself.
@@ -84,11 +86,11 @@ def find_cases(source: Path, channels: Sequence[str], stage: str, test: bool | N
         test: whether to take the test cases; None takes them where they are.
 
     Returns:
-        The cases, training before test, in the order of their names (``GE3T_100``).
+        The cases, training before test, in the order of their names (``GE3T_100``); and a line for every unknown
+        folder, every id that occurs twice and every scanner with more cases than the challenge has.
 
     Raises:
-        InputError: this is not the challenge's tree; or else one error that names every unknown folder, every
-            missing file and every id that occurs twice.
+        InputError: this is not the challenge's tree, or there is nothing in it.
     """
     folders, problems = _case_folders(source, test)
     problems += _repeated_ids(source, folders)
@@ -96,17 +98,9 @@ def find_cases(source: Path, channels: Sequence[str], stage: str, test: bool | N
     readings, repeated = _readings(source)
     problems += repeated
     cases = [_case(folder, channels, stage, readings) for folder in folders]
-    problems += [
-        f"{case.name}: {path} is missing"
-        for case in cases
-        for path in (*case.images, case.label)
-        if path is not None and not path.is_file()
-    ]
-    if problems:
-        raise InputError("\n".join([f"{source}: not all of the challenge's data can be used:", *problems]))
-    if not cases:
+    if not (cases or problems):
         raise InputError(f"{source}: no case; expected folders such as training/{SCANNERS[0].place}/0")
-    return sorted(cases, key=lambda case: (not case.training, case.name))
+    return sorted(cases, key=lambda case: (not case.training, case.name)), problems
 
 
 def incomplete_scanners(cases: Iterable[SourceCase]) -> list[str]:
