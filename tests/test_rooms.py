@@ -13,6 +13,7 @@ import nnunetv2_sa_unet
 #: From the ground up; rooms of one line do not know each other.
 FLOORS = (
     ("errors",),
+    ("text",),
     ("files", "datasets", "programs"),
     ("networks", "plans", "images", "discovery"),
     ("nnunet", "scores", "convert", "demo"),
