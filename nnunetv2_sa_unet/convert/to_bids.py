@@ -108,12 +108,10 @@ def _mask(path: Path, flair: Path) -> SimpleITK.Image:
     """The WMH of a prediction, which lies on the grid of the FLAIR.
 
     Raises:
-        InputError: it does not, is no 3D image of real numbers, or either cannot be read.
+        InputError: it does not, is no 3D image, or either cannot be read.
     """
     prediction = read_volume(path)
     problem = shape_problem(prediction)
-    if problem is None and np.iscomplexobj(SimpleITK.GetArrayViewFromImage(prediction)):
-        problem = "complex numbers; expected labels"
     if problem is None:
         differences = geometry_differences(read_header(flair), prediction)
         problem = f"not on the grid of {flair}: {'; '.join(differences)}" if differences else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,12 +115,15 @@ def reason_for_passing(path: Path) -> PassedOver:
     return PassedOver(path, "no image by its name", True)
 
 
-def walk(folder: Path, passed_over: list[PassedOver]) -> Iterator[tuple[Path, list[str]]]:
+def walk(
+    folder: Path, passed_over: list[PassedOver], leave_out: Sequence[str] = ()
+) -> Iterator[tuple[Path, list[str]]]:
     """Go through a folder and those below it, in the order of their names, and through linked folders once.
 
     Args:
         folder: where to begin.
         passed_over: grows by folders that cannot be read, and by links to folders that were seen.
+        leave_out: names of folders in the first one that are not looked into.
 
     Yields:
         A folder and the names of the files in it; hidden ones are left out.
@@ -141,4 +144,5 @@ def walk(folder: Path, passed_over: list[PassedOver]) -> Iterator[tuple[Path, li
             continue
         shown = [entry for entry in entries if not entry.name.startswith(".")]
         yield place, [entry.name for entry in shown if not entry.is_dir()]
-        waiting += [place / entry.name for entry in reversed(shown) if entry.is_dir()]
+        left_out = leave_out if place == folder else ()
+        waiting += [place / entry.name for entry in reversed(shown) if entry.is_dir() and entry.name not in left_out]

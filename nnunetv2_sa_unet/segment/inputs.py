@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.bids import case_name, find_flair, mask_path, probabilities_path
+from nnunetv2_sa_unet.images.bids import DESCRIPTION, case_name, find_flair, mask_path, probabilities_path
 from nnunetv2_sa_unet.images.dicom_files import is_dicom
 from nnunetv2_sa_unet.images.dicom_series import Series, find_series
 from nnunetv2_sa_unet.images.folders import IMAGE_ENDINGS, PassedOver, images_and_others, walk
@@ -102,10 +102,9 @@ def find_subjects(inputs: Sequence[Path], channels: int) -> Found:
         elif not path.is_dir():
             raise InputError(f"{printable(path)}: there is no such file or folder")
         elif is_bids(path):
-            found += (
-                FoundSubject(case_name(volume), (_file(volume),), volume=volume.relative_to(path))
-                for volume in find_flair(path)
-            )
+            volumes, left = find_flair(path)
+            found += (FoundSubject(case_name(each.path), (_file(each.path),), volume=each.place) for each in volumes)
+            passed_over += left
         else:
             images, others = images_and_others(path)
             if images:
@@ -127,7 +126,7 @@ def find_subjects(inputs: Sequence[Path], channels: int) -> Found:
 
 def is_bids(path: Path) -> bool:
     """Whether a folder is a BIDS data set."""
-    return (path / "dataset_description.json").is_file()
+    return (path / DESCRIPTION).is_file()
 
 
 def _absolute(path: Path) -> Path:

@@ -144,7 +144,6 @@ def test_damaged_files_of_a_series_are_a_problem_unless_they_may_be_of_another(
 
 
 def test_volumes_of_a_bids_data_set_keep_their_places(tmp_path: Path) -> None:
-    pytest.importorskip("bids")
     touch(
         tmp_path,
         "sub-1/ses-a/anat/sub-1_ses-a_FLAIR.nii.gz",
