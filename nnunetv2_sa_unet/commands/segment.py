@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ from nnunetv2_sa_unet.commands.arguments import add_device, add_trust, find_mode
 from nnunetv2_sa_unet.devices import Device, choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import make_writable
+from nnunetv2_sa_unet.text import printable
 from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed_at
 
 if TYPE_CHECKING:
+    from nnunetv2_sa_unet.images.folders import PassedOver
     from nnunetv2_sa_unet.segment.model import Segmenter
     from nnunetv2_sa_unet.segment.record import Segmentation
 
@@ -103,7 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.model}: gives no probability of WMH on the grid of the image (it predicts regions none of "
             "which is label 1 alone, or turns images): leave out --probabilities and --threshold"
         )
-    subjects = find_subjects(arguments.inputs, segmenter.channels)
+    found = find_subjects(arguments.inputs, segmenter.channels)
+    subjects = found.subjects
+    _print_passed_over(found.passed_over)
     masks = {}
     if arguments.exclude is not None:
         masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
@@ -120,7 +125,16 @@ def run(arguments: argparse.Namespace) -> int:
     status = _conclude(output, segmentation)
     if not arguments.no_report:
         print(f"wrote {write_report(output)}")
-    return status
+    return status if found.is_complete else 1
+
+
+def _print_passed_over(passed_over: Sequence[PassedOver]) -> None:
+    """Name everything that is not used, once, by the reason; first what may have been meant to be."""
+    reasons: dict[tuple[bool, str], list[str]] = {}
+    for each in passed_over:
+        reasons.setdefault((each.harmless, each.reason), []).append(printable(each.path))
+    for (harmless, reason), paths in sorted(reasons.items()):
+        print(f"{'passed over' if harmless else 'LEFT OUT'}: {', '.join(paths)}: {reason}")
 
 
 def _conclude(output: Path, segmentation: Segmentation) -> int:

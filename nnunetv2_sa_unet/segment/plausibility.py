@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import SimpleITK
 
-__all__ = ["oddities"]
+from nnunetv2_sa_unet.images.nifti import is_nifti, read_nifti_header
+
+__all__ = ["oddities", "too_thin"]
 
 #: Edge lengths of a field of view (mm) that hold a brain: 80 mm of slices leave no room for one, 400 mm for more.
 _EXTENT = (80, 400)
@@ -39,6 +40,25 @@ def oddities(path: Path, image: SimpleITK.Image, model_spacing: Sequence[float])
         model_spacing: that the model resamples to, in mm, (z, y, x) or (y, x).
     """
     return [*_geometry(path, image, model_spacing), *_values(SimpleITK.GetArrayViewFromImage(image))]
+
+
+def too_thin(image: SimpleITK.Image, model_spacing: Sequence[float]) -> str | None:
+    """Say that nothing is left of an image at the spacing of a model.
+
+    Args:
+        image: 3D.
+        model_spacing: that the model resamples to, in mm, (z, y, x) or (y, x).
+    """
+    size, spacing = image.GetSize()[::-1], image.GetSpacing()[::-1]
+    axes = len(model_spacing)
+    for length, edge, wanted in zip(size[-axes:], spacing[-axes:], model_spacing, strict=True):
+        # As nnU-Net rounds.
+        if round(length * edge / wanted) < 1:
+            return (
+                f"{length} slices of {edge:g} mm along an axis are too thin for a model of {wanted:g} mm; expected at "
+                f"least {wanted / 2:g} mm"
+            )
+    return None
 
 
 def _geometry(path: Path, image: SimpleITK.Image, model_spacing: Sequence[float]) -> Iterator[str]:
@@ -77,10 +97,10 @@ def _times(lengths: Any) -> str:
 
 
 def _is_nifti_without_orientation(path: Path) -> bool:
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if not is_nifti(path):
         return False
-    header: Any = nibabel.load(path).header
-    return int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0
+    header = read_nifti_header(path)
+    return header.qform is None and header.sform is None
 
 
 def _axial(image: SimpleITK.Image) -> bool:

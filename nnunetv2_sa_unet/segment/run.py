@@ -22,21 +22,14 @@ import torch
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import complete_or_absent, sha256, temporary_beside
 from nnunetv2_sa_unet.images.bids import write_sidecar
-from nnunetv2_sa_unet.images.dicom import read_series
+from nnunetv2_sa_unet.images.flair import read_flair
+from nnunetv2_sa_unet.images.geometry import geometry_differences, image_like
 from nnunetv2_sa_unet.images.masks import WMH, BoolArray
-from nnunetv2_sa_unet.images.volumes import (
-    all_finite,
-    constant_problem,
-    geometry_differences,
-    image_like,
-    read_volume,
-    shape_problem,
-)
 from nnunetv2_sa_unet.scores.lesion_sizes import lesion_load, without_small
 from nnunetv2_sa_unet.segment.exclusion import read_exclusion
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
 from nnunetv2_sa_unet.segment.model import Segmenter
-from nnunetv2_sa_unet.segment.plausibility import oddities
+from nnunetv2_sa_unet.segment.plausibility import oddities, too_thin
 from nnunetv2_sa_unet.segment.record import Input, Options, Subject
 
 __all__ = ["Job", "segment_all"]
@@ -145,12 +138,18 @@ def _prepare(job: Job, found: FoundSubject) -> _Prepared | _Settled:
 
 
 def _read(job: Job, found: FoundSubject, inputs: list[Input], exclude: Input | None) -> _Prepared:
-    images = [_checked(each) for each in inputs]
+    images, remarks = [], [found.remark] if found.remark else []
+    for each in inputs:
+        image, said = read_flair(Path(each.path), each.files)
+        images.append(image)
+        remarks += said
     for each, image in zip(inputs[1:], images[1:], strict=True):
         differences = geometry_differences(images[0], image)
         if differences:
             raise InputError(f"{each.path}: not on the grid of {Path(inputs[0].path).name}: {'; '.join(differences)}")
-    remarks = [found.remark] if found.remark else []
+    problem = too_thin(images[0], job.segmenter.spacing)
+    if problem is not None:
+        raise InputError(f"{inputs[0].path}: {problem}")
     remarks += oddities(Path(inputs[0].path), images[0], job.segmenter.spacing)
     excluded = None if exclude is None else read_exclusion(Path(exclude.path), images[0])
     with ExitStack() as stack:
@@ -163,18 +162,6 @@ def _read(job: Job, found: FoundSubject, inputs: list[Input], exclude: Input | N
             files.append(file)
         image, properties = job.segmenter.prepare(files)
     return _Prepared(found, inputs, exclude, excluded, remarks, image, properties)
-
-
-def _checked(one: Input) -> SimpleITK.Image:
-    """Read an image to its last byte and refuse what no network can use."""
-    path = Path(one.path)
-    image = read_volume(path) if one.files is None else read_series(path, one.files)
-    problem = shape_problem(image) or constant_problem(image)
-    if problem is None and one.files is None and not all_finite(path, image):
-        problem = "holds values that are no number (NaN) or infinite"
-    if problem is not None:
-        raise InputError(f"{path}: {problem}")
-    return image
 
 
 def _export(job: Job, prepared: _Prepared, logits: np.ndarray[Any, Any], done: Callable[[Subject, bool], None]) -> None:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from nnunetv2_sa_unet.files import complete_or_absent
 from nnunetv2_sa_unet.scores.statistics import SEED
 from nnunetv2_sa_unet.study.result_table import METRICS, Metric
-from nnunetv2_sa_unet.study.tables import Model, cases_by_scanner, scanner_label
+from nnunetv2_sa_unet.study.tables import Model, scanner_label
 
 __all__ = ["draw_scanners"]
 
@@ -32,12 +32,16 @@ _FEWEST_INCHES, _MOST_INCHES = 6.0, 24.0
 _DOTS_PER_INCH = 150
 
 
-def draw_scanners(path: Path, models: Sequence[Model]) -> None:
+def draw_scanners(path: Path, models: Sequence[Model], groups: Mapping[str, Sequence[str]]) -> None:
     """Draw one row of axes a metric into a PNG; cases without a value are not in it, and its axes say how many.
 
     AVD is linear to 1 (100 %) and logarithmic beyond, where few cases would press all others flat.
+
+    Args:
+        path: of the PNG.
+        models: see ``tables.make_models``.
+        groups: their cases by scanner.
     """
-    groups = cases_by_scanner(list(models[0].cases))
     boxes = len(groups) * (len(models) + 1)
     width = min(max(boxes * _BOX_INCHES + _MARGIN_INCHES, _FEWEST_INCHES), _MOST_INCHES)
     figure = Figure(figsize=(width, len(METRICS) * _ROW_INCHES + 1), layout="constrained")

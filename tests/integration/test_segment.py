@@ -314,7 +314,6 @@ def test_a_dicom_series_gives_the_mask_of_the_same_voxels(model, tmp_path, write
 
 
 def test_bids_comes_back_as_a_valid_derivative(model, tmp_path):
-    pytest.importorskip("bids")
     study = tmp_path / "study"
     for name in ("sub-1/ses-a/anat/sub-1_ses-a", "sub-2/anat/sub-2"):
         write(study / f"{name}_FLAIR.nii.gz", 1)
