@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import held, make_writable
 from nnunetv2_sa_unet.programs import executable
 
 __all__ = ["Step", "add_parser", "environment", "run", "steps"]
@@ -78,8 +79,14 @@ def run(arguments: argparse.Namespace) -> int:
     for step in steps(out):
         executable(step.words[0])
 
+    make_writable(out)
+    with held(out):
+        return _make(out, arguments.cases, arguments.seed)
+
+
+def _make(out: Path, training: int, seed: int) -> int:
     start = time.monotonic()
-    _make_dataset(out / "nnUNet_raw" / DATASET, arguments.cases, arguments.seed)
+    _make_dataset(out / "nnUNet_raw" / DATASET, training, seed)
     print("\nFrom here on these are commands of nnU-Net and of this package, as you would type them:\n")
     for name, value in environment(out).items():
         print(f"$ export {name}={shlex.quote(value)}")

@@ -24,10 +24,11 @@ from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.convert.raw_cases import Checked, SourceCase, check_cases
 from nnunetv2_sa_unet.convert.splits import FOLDS, stratified_splits
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json, write_rows
+from nnunetv2_sa_unet.files import complete_or_absent, held, remove_unfinished, write_json, write_rows
 from nnunetv2_sa_unet.images import masks
 from nnunetv2_sa_unet.images.processes import mapping
-from nnunetv2_sa_unet.images.volumes import itk_reason, read_header, read_volume
+from nnunetv2_sa_unet.images.volumes import read_header, read_volume
+from nnunetv2_sa_unet.images.writing import write_image
 
 __all__ = ["CASES_NAME", "OTHER", "Recipe", "make_dataset"]
 
@@ -105,31 +106,33 @@ def make_dataset(
     files = [file for case, one in zip(cases, checked, strict=True) for file in _files(case, one, recipe)]
     hashes = {path: value for one in checked for path, value in one.hashes.items()}
     record = _record(source, files, hashes, recipe)
-    staging = folder.parent / f".{folder.name}.partial"
-    to_complete = _same_record(folder, record)
-    if to_complete and _is_complete(folder, files):
-        return False
-    if folder.exists() and not (to_complete or force):
-        raise InputError(
-            f"{folder}: exists and is not what would be made (its {_RECORD_NAME} differs, or there is none): name "
-            "another data set with -d, or replace it with --force"
-        )
-    try:
-        if to_complete:
-            _fill(folder, cases, files, recipe, processes)
-            return True
-        if not _same_record(staging, record):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with held(folder, beside=True):
+        staging = folder.parent / f".{folder.name}.partial"
+        to_complete = _same_record(folder, record)
+        if to_complete and _is_complete(folder, files):
+            return False
+        if folder.exists() and not (to_complete or force):
+            raise InputError(
+                f"{folder}: exists and is not what would be made (its {_RECORD_NAME} differs, or there is none): name "
+                "another data set with -d, or replace it with --force"
+            )
+        try:
+            if to_complete:
+                _fill(folder, cases, files, recipe, processes)
+                return True
+            if not _same_record(staging, record):
+                shutil.rmtree(staging, ignore_errors=True)
+                write_json(staging / _RECORD_NAME, record)
+            _fill(staging, cases, files, recipe, processes)
+            _replace(folder, staging)
+        except BaseException as error:
+            # A kill leaves the folder for the next run; whoever can still clean up does.
             shutil.rmtree(staging, ignore_errors=True)
-            write_json(staging / _RECORD_NAME, record)
-        _fill(staging, cases, files, recipe, processes)
-        _replace(folder, staging)
-    except BaseException as error:
-        # A kill leaves the folder for the next run; whoever can still clean up does.
-        shutil.rmtree(staging, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise InputError(f"{folder}: cannot be made ({error}); free space, or see to the permissions") from None
-        raise
-    return True
+            if isinstance(error, OSError):
+                raise InputError(f"{folder}: cannot be made ({error}); free space, or see to the permissions") from None
+            raise
+        return True
 
 
 def _refuse_taken_number(folder: Path) -> None:
@@ -226,7 +229,7 @@ def _write(folder: Path, file: _File, link: bool) -> None:
         return
     with complete_or_absent(target) as temporary:
         if file.grid is not None:
-            _write_image(_on_grid(file, file.grid), temporary)
+            write_image(_on_grid(file, file.grid), temporary)
         elif compressed:
             shutil.copyfile(file.source, temporary)
         else:
@@ -247,13 +250,6 @@ def _on_grid(file: _File, grid: Path) -> SimpleITK.Image:
     image.SetOrigin(header.GetOrigin())
     image.SetDirection(header.GetDirection())
     return image
-
-
-def _write_image(image: SimpleITK.Image, path: Path) -> None:
-    try:
-        SimpleITK.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:
-        raise OSError(f"{path}: {itk_reason(error)}") from error
 
 
 def _write_table(path: Path, cases: Sequence[SourceCase]) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent
+from nnunetv2_sa_unet.files import below, complete_or_absent
 from nnunetv2_sa_unet.images.bids import describe_derivative, mask_path, write_sidecar
 from nnunetv2_sa_unet.images.folders import images_in
 from nnunetv2_sa_unet.images.masks import predicted_wmh
 from nnunetv2_sa_unet.images.volumes import geometry_differences, image_like, read_volume
+from nnunetv2_sa_unet.images.writing import write_image
 
 __all__ = ["read_table", "write_derivative"]
 
@@ -67,8 +68,8 @@ def write_derivative(
             problems.append(f"  {', '.join(path.name for path in paths)}: {reason}")
             continue
         flair = Path(table[case]["flair"])
-        target = folder / mask_path(flair)
         try:
+            target = below(folder, mask_path(flair))
             masks[target] = _mask(read_volume(paths[0])), flair
             if target.exists() and not force and not _same(masks[target][0], read_volume(target)):
                 problems.append(f"  {target}: exists and differs; replace it with --force, or choose a folder with -o")
@@ -79,7 +80,7 @@ def write_derivative(
     for target, (mask, flair) in masks.items():
         if not (target.exists() and _same(mask, read_volume(target))):
             with complete_or_absent(target) as temporary:
-                SimpleITK.WriteImage(mask, str(temporary), useCompression=True)
+                write_image(mask, temporary)
         write_sidecar(target, flair)
     describe_derivative(folder, source)
     return list(masks)
