@@ -67,7 +67,13 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     If the block raises, the temporary file is removed and what stood at ``path`` stays.
     """
     with temporary_beside(path) as temporary:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            # A full disk is told without a name.
+            if error.filename is None and error.errno is not None:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            raise
         # mkstemp makes files that only their owner reads; results are shared like any other file.
         with _UMASK:
             umask = os.umask(0)

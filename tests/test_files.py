@@ -110,9 +110,9 @@ def test_a_folder_is_held_by_one_process_until_it_ends_or_is_killed(tmp_path: Pa
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=f"another run is writing there .process {other.pid} on .* since 20"):
-            with held(folder, beside=where == "beside"):
-                pass
+        message = f"another run is writing there .process {other.pid} on .* since 20"
+        with pytest.raises(InputError, match=message), held(folder, beside=where == "beside"):
+            pass
         other.send_signal(signal.SIGKILL)
         other.wait()
     with held(folder, beside=where == "beside"):
