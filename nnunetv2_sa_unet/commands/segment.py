@@ -13,7 +13,7 @@ from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.commands.arguments import add_device, add_trust, find_model
 from nnunetv2_sa_unet.devices import Device, choose_device
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import make_writable
+from nnunetv2_sa_unet.files import held, make_writable
 from nnunetv2_sa_unet.text import printable
 from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed_at
 
@@ -114,18 +114,19 @@ def run(arguments: argparse.Namespace) -> int:
         masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
         print(f"--exclude: masks of {len(masks)} of {len(subjects)} subjects")
     make_writable(output)
-    header = _header(arguments, segmenter, device.name)
-    folder = RunFolder(output, header, subjects, arguments.force, lambda line: print(line, flush=True))
-    print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {device.name}", flush=True)
-    segment_all(Job(segmenter, header.options, output, masks, folder.earlier), subjects, folder.add)
-    studies = [path for path in arguments.inputs if is_bids(path)]
-    if studies:
-        describe_derivative(output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*"])
-    segmentation = folder.finish()
-    status = _conclude(output, segmentation)
-    if not arguments.no_report:
-        print(f"wrote {write_report(output)}")
-    return status if found.is_complete else 1
+    with held(output):
+        header = _header(arguments, segmenter, device.name)
+        folder = RunFolder(output, header, subjects, arguments.force, lambda line: print(line, flush=True))
+        print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {device.name}", flush=True)
+        segment_all(Job(segmenter, header.options, output, masks, folder.earlier), subjects, folder.add)
+        studies = [path for path in arguments.inputs if is_bids(path)]
+        if studies:
+            describe_derivative(output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*"])
+        segmentation = folder.finish()
+        status = _conclude(output, segmentation)
+        if not arguments.no_report:
+            print(f"wrote {write_report(output)}")
+        return status if found.is_complete else 1
 
 
 def _print_passed_over(passed_over: Sequence[PassedOver]) -> None:

@@ -26,10 +26,11 @@ from nnunetv2_sa_unet.convert.raw_cases import Checked, SourceCase, check_cases
 from nnunetv2_sa_unet.convert.splits import FOLDS, stratified_splits
 from nnunetv2_sa_unet.datasets import FOLDERS
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json, write_rows
+from nnunetv2_sa_unet.files import complete_or_absent, held, remove_unfinished, write_json, write_rows
 from nnunetv2_sa_unet.images import masks
 from nnunetv2_sa_unet.images.processes import mapping
 from nnunetv2_sa_unet.images.volumes import read_volume
+from nnunetv2_sa_unet.images.writing import read_back
 
 __all__ = ["CASES_NAME", "OTHER", "Recipe", "make_dataset", "reader"]
 
@@ -117,34 +118,36 @@ def make_dataset(
     files = [file for case, one in zip(cases, checked, strict=True) for file in _files(case, one, recipe)]
     hashes = {path: value for one in checked for path, value in one.hashes.items()}
     record = _record(source, files, hashes, recipe)
-    staging = folder.parent / f".{folder.name}.partial"
-    stored = _stored_record(folder)
-    to_complete = _is_same(stored, record)
-    if to_complete and _is_complete(folder, files):
-        return False
-    if folder.exists() and not (to_complete or force):
-        raise InputError(
-            f"{folder}: exists and is not what would be made (its {_RECORD_NAME} differs, or there is none): name "
-            "another data set with -d, or replace it with --force"
-        )
-    try:
-        if to_complete:
-            # Models may have been trained with the reader that it has: an older version named none.
-            _fill(folder, cases, files, recipe, stored.get("reader"), processes)
-            return True
-        unfinished = _stored_record(staging)
-        if not (_is_same(unfinished, record) and unfinished.get("reader") == _READER):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with held(folder, beside=True):
+        staging = folder.parent / f".{folder.name}.partial"
+        stored = _stored_record(folder)
+        to_complete = _is_same(stored, record)
+        if to_complete and _is_complete(folder, files):
+            return False
+        if folder.exists() and not (to_complete or force):
+            raise InputError(
+                f"{folder}: exists and is not what would be made (its {_RECORD_NAME} differs, or there is none): name "
+                "another data set with -d, or replace it with --force"
+            )
+        try:
+            if to_complete:
+                # Models may have been trained with the reader that it has: an older version named none.
+                _fill(folder, cases, files, recipe, stored.get("reader"), processes)
+                return True
+            unfinished = _stored_record(staging)
+            if not (_is_same(unfinished, record) and unfinished.get("reader") == _READER):
+                shutil.rmtree(staging, ignore_errors=True)
+                write_json(staging / _RECORD_NAME, record)
+            _fill(staging, cases, files, recipe, _READER, processes)
+            _replace(folder, staging)
+        except BaseException as error:
+            # A kill leaves the folder for the next run; whoever can still clean up does.
             shutil.rmtree(staging, ignore_errors=True)
-            write_json(staging / _RECORD_NAME, record)
-        _fill(staging, cases, files, recipe, _READER, processes)
-        _replace(folder, staging)
-    except BaseException as error:
-        # A kill leaves the folder for the next run; whoever can still clean up does.
-        shutil.rmtree(staging, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise InputError(f"{folder}: cannot be made ({error}); free space, or see to the permissions") from None
-        raise
-    return True
+            if isinstance(error, OSError):
+                raise InputError(f"{folder}: cannot be made ({error}); free space, or see to the permissions") from None
+            raise
+        return True
 
 
 def _refuse_taken_number(folder: Path) -> None:
@@ -261,7 +264,9 @@ def _write(folder: Path, file: _File, link: bool) -> None:
         return
     with complete_or_absent(target) as temporary:
         if file.grid is not None:
-            nibabel.save(_on_grid(file, file.grid), temporary)
+            image = _on_grid(file, file.grid)
+            nibabel.save(image, temporary)
+            read_back(temporary, np.asarray(image.dataobj).T)
         elif compressed:
             shutil.copyfile(file.source, temporary)
         else:

@@ -12,11 +12,12 @@ import SimpleITK
 
 from nnunetv2_sa_unet.convert.raw_dataset import CASES_NAME
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent
+from nnunetv2_sa_unet.files import below, complete_or_absent
 from nnunetv2_sa_unet.images.bids import describe_derivative, mask_path, write_sidecar
 from nnunetv2_sa_unet.images.folders import images_in
 from nnunetv2_sa_unet.images.masks import predicted_wmh
 from nnunetv2_sa_unet.images.volumes import geometry_differences, image_like, read_header, read_volume, shape_problem
+from nnunetv2_sa_unet.images.writing import write_image
 
 __all__ = ["write_derivative"]
 
@@ -73,8 +74,8 @@ def write_derivative(folder: Path, predictions: Path, dataset: Path, source: Pat
             problems.append(f"  {', '.join(path.name for path in paths)}: {reason}")
             continue
         flair = Path(table[case]["flair"])
-        target = folder / mask_path(flair)
         try:
+            target = below(folder, mask_path(flair))
             masks[target] = _mask(paths[0], _image(dataset, case)), flair
             if target.exists() and not force and not _same(masks[target][0], read_volume(target)):
                 problems.append(f"  {target}: exists and differs; replace it with --force, or choose a folder with -o")
@@ -85,7 +86,7 @@ def write_derivative(folder: Path, predictions: Path, dataset: Path, source: Pat
     for target, (mask, flair) in masks.items():
         if not (target.exists() and _same(mask, read_volume(target))):
             with complete_or_absent(target) as temporary:
-                SimpleITK.WriteImage(mask, str(temporary), useCompression=True)
+                write_image(mask, temporary)
         write_sidecar(target, flair)
     describe_derivative(folder, source)
     return list(masks)

@@ -94,7 +94,7 @@ def _slices(read: Sequence[DicomFile], stack: Stack) -> SimpleITK.Image:
 
 def _pixels(read: DicomFile) -> NDArray[Any]:
     """The scaled values of a file (frame, rows, columns)."""
-    values = SimpleITK.GetArrayFromImage(with_itk(read.path, lambda: SimpleITK.ReadImage(str(read.path))))
+    values: NDArray[Any] = SimpleITK.GetArrayFromImage(with_itk(read.path, lambda: SimpleITK.ReadImage(str(read.path))))
     if values.size != len(read.planes) * math.prod(read.shape):
         raise InputError(f"{read.path}: {values.size} voxels are read; expected {len(read.planes)} of {read.shape}")
     return values.reshape(-1, *read.shape)

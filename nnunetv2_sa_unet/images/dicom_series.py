@@ -163,9 +163,6 @@ def _one(files: Sequence[DicomFile], found: _Found, problem: str = "", remark: s
     first = files[0]
     folders = {each.path.parent for each in files}
     folder = Path(os.path.commonpath(folders))
-    remarks = [remark] if remark else []
-    if len(folders) > 1:
-        remarks.append(f"its files lie in {len(folders)} folders")
     damaged = [each for each in files if each.problem]
     if damaged and not problem:
         problem = (
@@ -186,7 +183,7 @@ def _one(files: Sequence[DicomFile], found: _Found, problem: str = "", remark: s
         flair=first.modality in ("MR", "") and looks_like_flair(first.header),
         part=part,
         problem=problem,
-        remarks=tuple(remarks),
+        remarks=(remark,) if remark else (),
     )
 
 

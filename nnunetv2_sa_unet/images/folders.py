@@ -10,10 +10,12 @@ from pathlib import Path
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.text import printable
 
-__all__ = ["IMAGE_ENDINGS", "PassedOver", "images_and_others", "images_in", "reason_for_passing", "walk"]
+__all__ = ["DANGLING", "IMAGE_ENDINGS", "PassedOver", "images_and_others", "images_in", "reason_for_passing", "walk"]
 
 #: Endings of the 3D images that SimpleITK reads with a full header. The longer ones come first.
 IMAGE_ENDINGS = (".nii.gz", ".gipl.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl")
+#: What a link is that leads nowhere.
+DANGLING = "a link to a file that is not there: fetch it (datalad get, git annex get) or mount its disk"
 #: Endings of images in formats that are not read, with what to do.
 _OTHER_IMAGES = {
     ".mgz": "FreeSurfer's format is not read: convert it to NIfTI (mri_convert)",
@@ -96,7 +98,7 @@ def reason_for_passing(path: Path) -> PassedOver:
     """Why a file or folder is not read that is no image by its name."""
     name = path.name.lower()
     if path.is_symlink() and not path.exists():
-        return PassedOver(path, "a link to a file that is not there: fetch it (datalad get) or mount its disk", False)
+        return PassedOver(path, DANGLING, False)
     if not os.access(path, os.R_OK):
         return PassedOver(path, "cannot be read: no permission", False)
     if path.is_dir():

@@ -23,7 +23,7 @@ _EDGE = (0.05, 50)
 #: The longest edge of an image (mm) and the largest number of voxels: twice a body's width, and 790 along each axis.
 _LONGEST, _MOST_VOXELS = 1000, 500_000_000
 #: How far the axes of an image may be from right angles (cosine).
-_OBLIQUE = 1e-2
+_OBLIQUE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,10 @@ def direction_problem(direction: Sequence[float]) -> str | None:
     """Say that axes are not at right angles, or have another length than 1."""
     axes = np.array(direction, dtype=float).reshape(math.isqrt(len(direction)), -1)
     if np.abs(axes.T @ axes - np.eye(len(axes))).max() > _OBLIQUE:
-        return f"direction {listed(direction)} is sheared or singular; expected axes at right angles: resample it"
+        return (
+            f"direction {listed(direction)} is sheared or singular; expected axes at right angles: correct it, or "
+            "resample the image"
+        )
     return None
 
 

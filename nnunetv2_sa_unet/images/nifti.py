@@ -220,9 +220,8 @@ def _dtype(path: Path, fields: Any) -> np.dtype[Any]:
     if code not in _TYPES:
         what = _NO_NUMBERS.get(code, f"data of type {code}, which is unknown")
         raise InputError(f"{path}: holds {what}; expected one number a voxel, as of a magnitude image")
-    order: str = fields.dtype["datatype"].byteorder
-    dtype: np.dtype[Any] = np.dtype(_TYPES[code])
-    return dtype.newbyteorder("S" if order == ">" else "=")
+    swapped = fields.dtype["datatype"].byteorder == ">"
+    return np.dtype(f"{'>' if swapped else '<'}{_TYPES[code]}")
 
 
 def _scale(path: Path, fields: Any) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.images.folders import DANGLING
 from nnunetv2_sa_unet.images.geometry import Header, geometry_differences, geometry_problem, image_like
 from nnunetv2_sa_unet.images.nifti import is_nifti, nifti_remarks, read_nifti_header, read_nifti_values
 from nnunetv2_sa_unet.images.text_headers import check_bytes, read_stored
@@ -23,6 +24,8 @@ __all__ = [
 ]  # fmt: skip
 
 _Read = TypeVar("_Read")
+# What ITK warns of is checked here, and refused or remarked with the name of the file.
+SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def read_volume(path: Path) -> SimpleITK.Image:
@@ -141,10 +144,7 @@ def _of_a_file(path: Path, read: Callable[[], _Read]) -> _Read:
     where = printable(path)
     try:
         if path.is_symlink() and not path.exists():
-            raise InputError(
-                f"{where}: is a link to a file that is not there ({printable(path.readlink())}): fetch its content "
-                "(datalad get, git annex get) or mount its disk"
-            )
+            raise InputError(f"{where}: is {DANGLING}")
         if path.is_dir():
             raise InputError(f"{where}: is a folder; expected a file")
         if not path.stat().st_size:

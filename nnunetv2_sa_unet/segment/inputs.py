@@ -12,7 +12,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.bids import DESCRIPTION, case_name, find_flair, mask_path, probabilities_path
 from nnunetv2_sa_unet.images.dicom_files import is_dicom
 from nnunetv2_sa_unet.images.dicom_series import Series, find_series
-from nnunetv2_sa_unet.images.folders import IMAGE_ENDINGS, PassedOver, images_and_others, walk
+from nnunetv2_sa_unet.images.folders import DANGLING, IMAGE_ENDINGS, PassedOver, images_and_others, walk
 from nnunetv2_sa_unet.segment.record import RECORD_NAME, Input
 from nnunetv2_sa_unet.text import is_utf8, one_line, printable
 
@@ -163,6 +163,9 @@ def _with_a_usable_name(subject: FoundSubject) -> FoundSubject:
     if not all(map(is_utf8, [subject.name, *paths])):
         where = printable(paths[0]) if paths else printable(subject.name)
         return FoundSubject(printable(subject.name), (), f"{where}: its name is no UTF-8: rename it")
+    for path in map(Path, paths):
+        if path.is_symlink() and not path.exists():
+            return FoundSubject(subject.name, (), f"{printable(path)}: {DANGLING}")
     if len(subject.name.encode()) > _LONGEST_NAME:
         problem = f"a name of {len(subject.name.encode())} bytes; expected at most {_LONGEST_NAME}: rename it"
         return FoundSubject(subject.name, subject.inputs, problem, subject.remark, subject.volume)

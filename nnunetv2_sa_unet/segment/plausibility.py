@@ -54,10 +54,7 @@ def too_thin(image: SimpleITK.Image, model_spacing: Sequence[float]) -> str | No
     for length, edge, wanted in zip(size[-axes:], spacing[-axes:], model_spacing, strict=True):
         # As nnU-Net rounds.
         if round(length * edge / wanted) < 1:
-            return (
-                f"{length} slices of {edge:g} mm along an axis are too thin for a model of {wanted:g} mm; expected at "
-                f"least {wanted / 2:g} mm"
-            )
+            return f"is {length * edge:g} mm thick; a model of {wanted:g} mm needs {wanted / 2:g} mm or more"
     return None
 
 

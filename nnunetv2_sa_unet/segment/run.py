@@ -25,6 +25,7 @@ from nnunetv2_sa_unet.images.bids import write_sidecar
 from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.geometry import geometry_differences, image_like
 from nnunetv2_sa_unet.images.masks import WMH, BoolArray
+from nnunetv2_sa_unet.images.writing import read_back, write_image
 from nnunetv2_sa_unet.scores.lesion_sizes import lesion_load, without_small
 from nnunetv2_sa_unet.segment.exclusion import read_exclusion
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
@@ -158,7 +159,7 @@ def _read(job: Job, found: FoundSubject, inputs: list[Input], exclude: Input | N
             file = Path(each.path)
             if each.files is not None or not job.segmenter.reads(file):
                 file = stack.enter_context(temporary_beside(job.folder / f"{found.name}_{index:04}.nii"))
-                SimpleITK.WriteImage(image, str(file))
+                write_image(image, file, compressed=False)
             files.append(file)
         image, properties = job.segmenter.prepare(files)
     return _Prepared(found, inputs, exclude, excluded, remarks, image, properties)
@@ -177,14 +178,14 @@ def _export(job: Job, prepared: _Prepared, logits: np.ndarray[Any, Any], done: C
     try:
         with complete_or_absent(mask) as temporary:
             job.segmenter.write_labels(labels, temporary, prepared.properties)
-            image = SimpleITK.ReadImage(str(temporary))
+            image = read_back(temporary, labels)
             written = SimpleITK.GetArrayFromImage(image)
             values = _edited(written, prepared, options, _voxel_mm3(image))
             if not np.array_equal(values, written):
-                _write(values, image, temporary)
+                write_image(image_like(values, image), temporary)
         if probabilities is not None:
             with complete_or_absent(map_of_probabilities) as temporary:
-                _write(probabilities, image, temporary)
+                write_image(image_like(probabilities, image), temporary)
         if found.volume is not None:
             for path in (mask, *([] if probabilities is None else [map_of_probabilities])):
                 write_sidecar(path, found.volume)
@@ -217,10 +218,6 @@ def _edited(
         wmh = without_small(wmh, voxel_mm3, options.min_volume_mm3)
     others = 0 if prepared.found.volume is not None else np.where(labels == WMH, 0, labels)
     return np.where(wmh, WMH, others).astype(labels.dtype)
-
-
-def _write(values: np.ndarray[Any, Any], like: SimpleITK.Image, path: Path) -> None:
-    SimpleITK.WriteImage(image_like(values, like), str(path), useCompression=True)
 
 
 def _voxel_mm3(image: SimpleITK.Image) -> float:

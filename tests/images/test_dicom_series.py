@@ -115,7 +115,7 @@ def test_a_series_over_several_folders_is_one(tmp_path: Path, dicom: SimpleNames
     assert series.files == ("A/IM0000", "A/IM0001", "A/IM0002", "B/IM0003", "B/IM0004", "B/IM0005")
     image, remarks = volume(tmp_path)
     assert is_the_head(image, dicom)
-    assert remarks == ("its files lie in 2 folders",)
+    assert remarks == ()
 
 
 def test_a_copy_of_a_series_is_named_and_one_of_other_content_is_another_subject(
