@@ -89,7 +89,7 @@ def test_an_unknown_variant_is_named_with_those_there_are(capsys: pytest.Capture
 
 
 @pytest.mark.usefixtures("dataset")
-@pytest.mark.parametrize("word", ["0-9x", "x", "3-1", "-1", "1-", "0,1", ""])
+@pytest.mark.parametrize("word", ["0-9x", "x", "3-1", "-1", "1-", "0,1", "", "0-300000000", "²"])
 def test_folds_that_are_no_numbers_are_refused(capsys: pytest.CaptureFixture[str], word: str) -> None:
     assert f"--folds: found {word}, expected" in fails(capsys, f"--folds={word}")
 
