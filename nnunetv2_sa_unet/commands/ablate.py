@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.arguments import add_device, at_least
-from nnunetv2_sa_unet.commands.plan import load_json, load_override, plans_name
+from nnunetv2_sa_unet.commands.plan import load_json, load_override, plans_name, write_plans
 from nnunetv2_sa_unet.datasets import FOLDERS, dataset_name, required_folder
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.discovery import EXTERNAL_TRAINERS
@@ -72,7 +72,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything that can be known before hours of training, run the workflow, print the tables."""
-    study = _study(arguments)
+    study, data = _study(arguments)
     if importlib.util.find_spec("snakemake") is None:
         raise InputError(
             'Snakemake is not installed: pip install "nnunetv2-sa-unet[ablate]" (Snakemake needs Python 3.11 or newer)'
@@ -85,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             folder, configuration, lock = output if output.is_dir() else scratch, scratch / "study.json", None
         else:
             folder, configuration, lock = output, output / "study.json", held.enter_context(_alone(output))
+        _prepare(arguments, study, data)
         write_json(configuration, asdict(study))
         words = _words(arguments, study, folder, configuration)
         if lock and any(folder.glob(".snakemake/locks/*")):
@@ -105,7 +106,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _study(arguments: argparse.Namespace) -> Study:
+def _prepare(arguments: argparse.Namespace, study: Study, data: Path) -> None:
+    """Write the plans and the split that all trainings share: two that start at once would both write the latter."""
+    from nnunetv2_sa_unet.study.crossvalidation import draw_folds
+
+    splits = Path(study.splits_file)
+    if arguments.dry_run:
+        if arguments.override:
+            overrides = " ".join(arguments.override)
+            print(f"First: nnUNetv2_sa_unet plan -d {study.number} -p {arguments.base} --override {overrides}")
+        if not splits.is_file():
+            print(f"First: split the cases into folds: {splits}")
+        return
+    if arguments.override:
+        # All configurations, and nothing that is there already with another content.
+        words = {"gpu_memory": None, "configurations": None, "force": False}
+        write_plans(
+            argparse.Namespace(dataset=study.dataset, base=arguments.base, override=arguments.override, **words)
+        )
+    if not splits.is_file():
+        write_json(splits, draw_folds(data))
+
+
+def _study(arguments: argparse.Namespace) -> tuple[Study, Path]:
+    """The study, and the folder of the preprocessed cases."""
     from nnunetv2_sa_unet.plans.configurations import resolve
     from nnunetv2_sa_unet.study.ablation import Study
     from nnunetv2_sa_unet.study.crossvalidation import draw_folds
@@ -116,9 +140,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     preprocessed, results = (Path(root, dataset).absolute() for root in (preprocessed_root, results_root))
     for word in arguments.override:
         load_override(word)
-    # Snakemake works in another folder than this one.
-    overrides = [str(Path(word).absolute()) if Path(word).is_file() else word for word in arguments.override]
-    plans = plans_name(arguments.base, overrides) if overrides else arguments.base
+    plans = plans_name(arguments.base, arguments.override) if arguments.override else arguments.base
     base_path = preprocessed / f"{arguments.base}.json"
     base = load_json(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
     try:
@@ -139,11 +161,9 @@ def _study(arguments: argparse.Namespace) -> Study:
     for path in (preprocessed, model):
         if re.search("[{}]", str(path)):
             raise InputError(f"{path}: expected no braces, which are wildcards to Snakemake: rename the folder")
-    return Study(
+    study = Study(
         dataset=dataset,
         configuration=arguments.configuration,
-        base=arguments.base,
-        overrides=overrides,
         plans=plans,
         variants=variants,
         folds=folds,
@@ -153,6 +173,7 @@ def _study(arguments: argparse.Namespace) -> Study:
         results=str(results),
         output=str((arguments.output or results / "ablation" / f"{plans}__{arguments.configuration}").absolute()),
     )
+    return study, data
 
 
 def _variants(words: Sequence[str]) -> list[str]:
@@ -252,8 +273,8 @@ def _words(arguments: argparse.Namespace, study: Study, folder: Path, configurat
     snakefile = resources.files("nnunetv2_sa_unet.study") / "Snakefile"
     words = ["--snakefile", str(snakefile), "--configfile", str(configuration), "--directory", str(folder)]
     # A job that fails does not stop the others, and one that was killed is run again. Another version of this package
-    # is no reason to run a job again; other folds and overrides are.
-    words += ["--rerun-incomplete", "--keep-going", "--rerun-triggers", "mtime", "input", "params"]
+    # is no reason to run a job again; other folds are.
+    words += ["--rerun-incomplete", "--keep-going", "--rerun-triggers", "mtime", "input"]
     if arguments.profile:
         words += ["--profile", arguments.profile]
         words += ["--jobs", str(arguments.jobs)] if arguments.jobs else []
@@ -270,6 +291,7 @@ def _snakemake(words: Sequence[str], lock: int | None) -> int:
         lock: see :func:`_alone`.
     """
     command, held = [sys.executable, "-m", "snakemake", *words], [] if lock is None else [lock]
+    sys.stdout.flush()
     with subprocess.Popen(command, env=_environment(), pass_fds=held) as process:
         # Ctrl-C reaches Snakemake from the terminal; a signal to this process alone is handed on.
         interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)

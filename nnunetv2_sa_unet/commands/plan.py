@@ -20,7 +20,7 @@ from nnunetv2_sa_unet.files import write_json
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.plans.overrides import Override
 
-__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run"]
+__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run", "write_plans"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -52,7 +52,28 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the plans and say what is in them."""
+    """Write the plans, say what is in them and how to go on."""
+    path, plans = write_plans(arguments)
+    trainable = "3d_fullres" if "3d_fullres" in plans["configurations"] else next(iter(plans["configurations"]))
+    number = dataset_number(path.parent.name)
+    print(f"Written: {path}")
+    unprepared = _without_data(plans, path.parent)
+    if unprepared:
+        print(f"Data:    nnUNetv2_preprocess -d {number} -plans_name {plans['plans_name']} -c {' '.join(unprepared)}")
+    print(
+        f"Train:   nnUNetv2_train {number} {trainable} 0 -tr nnUNetTrainerSAUNet -p {plans['plans_name']}\n"
+        "The training block is read by the trainers of this package only; the stock nnUNetTrainer trains the same "
+        "network with nnU-Net's own recipe."
+    )
+    return 0
+
+
+def write_plans(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+    """Write the plans and say what is in them.
+
+    Returns:
+        Where they are, and they themselves.
+    """
     if arguments.gpu_memory is None and not arguments.override:
         raise InputError("plan: give --gpu-memory GB, --override NAME_OR_FILE, or both")
     overrides = {name: load_override(name) for name in arguments.override}
@@ -66,19 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = folder / f"{plans['plans_name']}.json"
     _write_if_allowed(path, plans, dataset, arguments.force)
     _describe(plans, arguments.configurations or list(plans["configurations"]))
-
-    trainable = "3d_fullres" if "3d_fullres" in plans["configurations"] else next(iter(plans["configurations"]))
-    number = dataset_number(dataset)
-    print(f"Written: {path}")
-    unprepared = _without_data(plans, folder)
-    if unprepared:
-        print(f"Data:    nnUNetv2_preprocess -d {number} -plans_name {plans['plans_name']} -c {' '.join(unprepared)}")
-    print(
-        f"Train:   nnUNetv2_train {number} {trainable} 0 -tr nnUNetTrainerSAUNet -p {plans['plans_name']}\n"
-        "The training block is read by the trainers of this package only; the stock nnUNetTrainer trains the same "
-        "network with nnU-Net's own recipe."
-    )
-    return 0
+    return path, plans
 
 
 def _rewritten(arguments: argparse.Namespace, overrides: Mapping[str, Override], folder: Path) -> dict[str, Any]:

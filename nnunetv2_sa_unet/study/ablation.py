@@ -22,9 +22,7 @@ class Study:
     Attributes:
         dataset: full name of the data set.
         configuration: of the plans, for instance ``3d_fullres``.
-        base: the plans to start from.
-        overrides: names or files; may be empty.
-        plans: the plans that are trained: ``base``, or what ``plan`` makes of it with the overrides.
+        plans: the plans that are trained.
         variants: names of trainers.
         folds: numbers of folds.
         device: ``cuda``, ``cpu`` or ``mps``.
@@ -37,8 +35,6 @@ class Study:
 
     dataset: str
     configuration: str
-    base: str
-    overrides: list[str]
     plans: str
     variants: list[str]
     folds: list[int]
@@ -54,24 +50,20 @@ class Study:
         return dataset_number(self.dataset)
 
     @property
-    def plans_file(self) -> str:
-        """The plans that are trained."""
-        return str(Path(self.preprocessed, f"{self.plans}.json"))
-
-    @property
     def splits_file(self) -> str:
         """nnU-Net's split into folds."""
         return str(Path(self.preprocessed, "splits_final.json"))
 
     @property
-    def override_files(self) -> list[str]:
-        """The overrides that are files and not names of shipped ones."""
-        return [override for override in self.overrides if Path(override).is_file()]
-
-    @property
     def validations(self) -> list[str]:
         """The summaries of the validation of every variant and fold."""
         return [self.validation(variant, fold) for variant in self.variants for fold in self.folds]
+
+    @property
+    def tables(self) -> list[str]:
+        """The words of the command that makes the tables."""
+        words = ["tables", "-d", str(self.number), "-c", self.configuration, "-p", self.plans]
+        return [*words, "--folds", *map(str, self.folds), "--variants", *self.variants]
 
     def validation(self, variant: str, fold: int | str) -> str:
         """nnU-Net's summary of the validation of a fold, the last file that ``nnUNetv2_train`` writes."""
@@ -86,9 +78,9 @@ class Study:
         final = self.fold_folder(variant, fold) / "checkpoint_final.pth"
         return zipfile.is_zipfile(final) and _is_json(Path(self.validation(variant, fold)))
 
-    def log(self, name: str) -> Path:
-        """What a job printed, over all runs of the study."""
-        return Path(self.output, "logs", f"{name}.log")
+    def log(self, variant: str, fold: int) -> Path:
+        """What a training printed, over all runs of the study."""
+        return Path(self.output, "logs", f"{variant}_fold_{fold}.log")
 
 
 def _is_json(path: Path) -> bool:

@@ -1,45 +1,25 @@
-"""The work of the workflow's jobs. Every one of them can be killed at any moment and run again."""
+"""Train a fold, from where it stands: it can be killed at any moment and run again."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import write_json
-from nnunetv2_sa_unet.plans.configurations import resolve
 from nnunetv2_sa_unet.programs import executable
 from nnunetv2_sa_unet.study.ablation import Study
-from nnunetv2_sa_unet.study.crossvalidation import draw_folds
 from nnunetv2_sa_unet.study.gpus import free_gpu, lock_folder, only_one
 
-__all__ = ["make_splits", "plan", "resume_options", "tables", "train"]
+__all__ = ["main", "resume_options", "train"]
 
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 _LAST_LINES = 15
-
-
-def plan(study: Study) -> None:
-    """Write the plans with the study's overrides; the same plans are left as they are."""
-    _run_ours("plan", "-d", study.dataset, "-p", study.base, "--override", *study.overrides)
-
-
-def make_splits(study: Study) -> None:
-    """Let nnU-Net split the cases into folds, unless they are.
-
-    Its trainer does so at the start of a training, and two that start at once would both write the file.
-    """
-    if Path(study.splits_file).is_file():
-        return
-    plans = json.loads(Path(study.plans_file).read_text(encoding="utf-8"))
-    data = Path(study.preprocessed, resolve(plans, study.configuration)["data_identifier"])
-    write_json(Path(study.splits_file), draw_folds(data))
 
 
 def train(study: Study, variant: str, fold: int) -> None:
@@ -65,14 +45,14 @@ def train(study: Study, variant: str, fold: int) -> None:
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(free_gpu(study.gpus, lock_folder()))
         where = [str(study.number), study.configuration, str(fold)]
         command = ["nnUNetv2_train", *where, "-tr", variant, "-p", study.plans, "-device", study.device, *words]
-        name = f"{variant}_fold_{fold}"
-        with _log(study, name) as stream:
+        log = study.log(variant, fold)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as stream:
             print(*command, file=stream, flush=True)
             status = subprocess.run(
                 [*executable(command[0]), *command[1:]], env=environment, stdout=stream, stderr=subprocess.STDOUT
             ).returncode
     if status or not study.is_finished(variant, fold):
-        log = study.log(name)
         last = [line[:200] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]]
         raise InputError("\n".join([f"{' '.join(command)}: ended with status {status}; see {log}:", *last]))
 
@@ -97,22 +77,16 @@ def resume_options(study: Study, variant: str, fold: int) -> list[str] | None:
     return ["--c"] if any(others) else []
 
 
-def tables(study: Study) -> None:
-    """Write the tables of all variants into the study's folder."""
-    words = ["-d", study.dataset, "-c", study.configuration, "-p", study.plans, "-o", study.output]
-    words += ["--folds", *map(str, study.folds), "--variants", *study.variants]
-    # The command that runs the study prints what stands in the files.
-    with _log(study, "tables") as stream:
-        _run_ours("tables", *words, stdout=stream)
+def main(arguments: Sequence[str]) -> int:
+    """Train a fold: the study's file, the variant and the fold are given."""
+    file, variant, fold = arguments
+    try:
+        train(Study(**json.loads(Path(file).read_text(encoding="utf-8"))), variant, int(fold))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
-@contextmanager
-def _log(study: Study, name: str) -> Iterator[IO[str]]:
-    path = study.log(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as stream:
-        yield stream
-
-
-def _run_ours(*words: str, stdout: IO[str] | None = None) -> None:
-    subprocess.run([*executable("nnUNetv2_sa_unet"), *words], check=True, stdout=stdout)
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -18,6 +18,21 @@ from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.plans.variants import VARIANTS
 from nnunetv2_sa_unet.study.gpus import only_one
 
+# As much of nnU-Net's plans as overrides need.
+CONFIGURATION = {
+    "batch_size": 2,
+    "patch_size": [40, 224, 224],
+    "spacing": [3.0, 1.0, 1.0],
+    "architecture": {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "features_per_stage": [32, 64, 128],
+            "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]],
+            "strides": [[1, 1, 1], [1, 2, 2], [1, 2, 2]],
+        },
+        "_kw_requires_import": [],
+    },
+}
 CASES = ["a_1", "a_2", "b_1", "b_2", "b_3"]
 
 
@@ -77,7 +92,8 @@ def test_overrides_add_the_plan_command_and_name_the_plans(capfd: pytest.Capture
 
     printed = capfd.readouterr()
     jobs = printed.out + printed.err
-    assert "nnUNetv2_sa_unet plan -d 7 -p nnUNetPlans --override paper quick" in jobs
+    assert "First: nnUNetv2_sa_unet plan -d 7 -p nnUNetPlans --override paper quick" in jobs
+    assert "First: split the cases into folds: " in jobs
     assert "nnUNetv2_train 7 3d_fullres 2 -tr nnUNetTrainerSAUNet -p nnUNetSAUNetPaperQuickPlans -device cpu" in jobs
 
 
@@ -192,6 +208,24 @@ def test_what_nnunet_has_finished_is_only_scored_and_only_once(
     assert jobs(capfd, "--folds", "0-1", "-o", str(output)) == [train, TABLES]
 
 
+@pytest.mark.usefixtures("snakemake")
+def test_plans_that_a_model_was_trained_with_stay_and_the_reason_is_one_line(
+    finished: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = dataset / "nnUNetSAUNetMinePlans.json"
+    plans.write_text('{"plans_name": "of the model"}')
+    model = finished.rename(finished.with_name("nnUNetTrainerSAUNet__nnUNetSAUNetMinePlans__3d_fullres"))
+    (model / "fold_0" / "checkpoint_final.pth").touch()
+    base = json.loads((dataset / "nnUNetPlans.json").read_text())
+    base["configurations"]["3d_fullres"] |= CONFIGURATION
+    (dataset / "nnUNetPlans.json").write_text(json.dumps(base))
+    (dataset / "dataset.json").write_text('{"labels": {"background": 0, "WMH": 1}}')
+    (tmp_path / "mine.json").write_text('{"description": "", "configurations": {}}')
+    message = fails(capsys, "--folds", "0-1", "--override", str(tmp_path / "mine.json"))
+    assert f"{plans}: differs from what would be written, and a model was trained with it ({model})" in message
+    assert plans.read_text() == '{"plans_name": "of the model"}'
+
+
 @pytest.mark.usefixtures("dataset", "snakemake")
 def test_two_runs_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "study"
@@ -237,7 +271,7 @@ def test_relative_folders_are_those_of_the_folder_that_the_command_was_called_in
     words = [*COMMAND, "--dry-run"]
     printed = subprocess.run(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True).stdout
     folders = [f"{tmp_path}/{name}" for name in ("preprocessed", "raw", "results")]
-    assert printed.split() == [f"{tmp_path}/mine:/other", *folders]
+    assert printed.splitlines()[-1].split() == [f"{tmp_path}/mine:/other", *folders]
 
 
 @pytest.mark.usefixtures("dataset", "snakemake")
@@ -247,7 +281,9 @@ def test_an_override_may_lie_in_a_folder_with_braces(tmp_path: Path, capfd: pyte
     override.write_text('{"description": "", "configurations": {}}')
     words = ("--variants", "nnUNetTrainerSAUNet", "--folds", "0", "-o", str(tmp_path / "out {y}"))
     assert ablate("--dry-run", "--override", str(override), *words) == 0
-    assert f"nnUNetv2_sa_unet plan -d 7 -p nnUNetPlans --override {override}" in "".join(capfd.readouterr())
+    printed = "".join(capfd.readouterr())
+    assert f"First: nnUNetv2_sa_unet plan -d 7 -p nnUNetPlans --override {override}" in printed
+    assert "nnUNetv2_train 7 3d_fullres 0 -tr nnUNetTrainerSAUNet -p nnUNetSAUNetShortPlans -device cpu" in printed
 
 
 def test_braces_in_nnunets_folders_are_refused(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -66,8 +69,24 @@ def test_a_torn_summary_is_no_end_of_the_validation(study: Study) -> None:
     assert jobs.resume_options(study, VARIANT, 0) == ["--val"]
 
 
-def test_an_existing_split_is_left_alone(study: Study) -> None:
-    splits = Path(study.splits_file)
-    splits.write_text("[]")
-    jobs.make_splits(study)
-    assert splits.read_text() == "[]"
+def test_what_fails_is_said_with_the_last_lines_of_the_log(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(study.output, "study.json")
+    file.write_text(json.dumps(asdict(study)))
+    # In the place of nnU-Net a program that complains.
+    program = [sys.executable, "-c", "import sys; print('out of memory'); sys.exit(3)"]
+    monkeypatch.setattr(jobs, "executable", lambda name: program)
+    assert jobs.main([str(file), VARIANT, "2"]) == 1
+    first, second, last = capsys.readouterr().err.splitlines()
+    command = f"nnUNetv2_train 7 3d_fullres 2 -tr {VARIANT} -p nnUNetPlans -device cpu"
+    assert first == f"error: {command}: ended with status 3; see {study.log(VARIANT, 2)}:"
+    assert (second, last) == (command, "out of memory")
+
+
+def test_a_finished_fold_is_left_alone(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(study, "final", "summary")
+    file = Path(study.output, "study.json")
+    file.write_text(json.dumps(asdict(study)))
+    monkeypatch.setattr(jobs, "executable", lambda name: pytest.fail("nothing is to be run"))
+    assert jobs.main([str(file), VARIANT, "0"]) == 0
