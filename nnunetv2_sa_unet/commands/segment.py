@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+#: Status of a command that Ctrl-C stopped, as shells have it.
+INTERRUPTED = 130
+
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add ``segment`` to the command line."""
@@ -75,9 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.report import write_report
     from nnunetv2_sa_unet.segment.exclusion import exclusion_masks
     from nnunetv2_sa_unet.segment.folder import RunFolder
-    from nnunetv2_sa_unet.segment.inputs import find_subjects, is_bids
+    from nnunetv2_sa_unet.segment.inputs import ALTERNATIVES_FOLDER, find_subjects, is_bids
     from nnunetv2_sa_unet.segment.model import Segmenter
-    from nnunetv2_sa_unet.segment.run import Job, segment_all
+    from nnunetv2_sa_unet.segment.preparation import Job
+    from nnunetv2_sa_unet.segment.record import TABLE_NAME
+    from nnunetv2_sa_unet.segment.run import segment_all
 
     _check_device(arguments.device)
     output: Path = arguments.output.absolute()
@@ -91,10 +96,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.step_size,
         not arguments.disable_tta,
     )
-    if (arguments.probabilities or arguments.threshold is not None) and not segmenter.can_give_probabilities():
+    if (arguments.probabilities or arguments.threshold is not None) and not segmenter.gives_probability:
         raise InputError(
-            f"{arguments.model}: gives no probability of WMH on the grid of the image (it predicts regions none of "
-            "which is label 1 alone, or turns images): leave out --probabilities and --threshold"
+            f"{arguments.model}: gives no probability of WMH (it predicts regions none of which is label 1 alone): "
+            "leave out --probabilities and --threshold"
         )
     subjects = find_subjects(arguments.inputs, segmenter.channels)
     masks = {}
@@ -102,13 +107,37 @@ def run(arguments: argparse.Namespace) -> int:
         masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
         print(f"--exclude: masks of {len(masks)} of {len(subjects)} subjects")
     make_writable(output)
-    header = _header(arguments, segmenter)
-    folder = RunFolder(output, header, subjects, arguments.force, lambda line: print(line, flush=True))
+    folder = RunFolder(
+        output,
+        _header(arguments, segmenter),
+        subjects,
+        masks,
+        arguments.force,
+        lambda line: print(line, flush=True),
+    )
+    options = folder.header.options
+    if options.probabilities and not arguments.probabilities:
+        print(f"{output}: holds maps of probabilities, and gets them of new subjects too")
+    if segmenter.orientation.source == "assumed":
+        print(
+            f"{arguments.model}: does not say how its training images were stored; {segmenter.orientation.code} assumed"
+        )
     print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {arguments.device}", flush=True)
-    segment_all(Job(segmenter, header.options, output, masks, folder.earlier), subjects, folder.add)
+    job = Job(segmenter, options, output, masks, folder.earlier, folder.header.made_with)
+    try:
+        segment_all(job, subjects, folder.add)
+    except KeyboardInterrupt:
+        stopped = folder.finish()
+        print(
+            f"stopped after {len(stopped.subjects)} of {len(subjects)} subjects, which are in {output / TABLE_NAME}; "
+            "give the same command again to go on"
+        )
+        return INTERRUPTED
     studies = [path for path in arguments.inputs if is_bids(path)]
     if studies:
-        describe_derivative(output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*"])
+        describe_derivative(
+            output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*", ALTERNATIVES_FOLDER]
+        )
     segmentation = folder.finish()
     status = _conclude(output, segmentation)
     if not arguments.no_report:
@@ -133,7 +162,7 @@ def _conclude(output: Path, segmentation: Segmentation) -> int:
 def _header(arguments: argparse.Namespace, segmenter: Segmenter) -> Segmentation:
     from importlib.metadata import version
 
-    from nnunetv2_sa_unet.segment.record import Options, Segmentation
+    from nnunetv2_sa_unet.segment.record import SEGMENTATION_VERSION, Options, Segmentation
 
     return Segmentation(
         nnunetv2_sa_unet=__version__,
@@ -151,6 +180,7 @@ def _header(arguments: argparse.Namespace, segmenter: Segmenter) -> Segmentation
             mirroring=not arguments.disable_tta,
             device=arguments.device,
         ),
+        segmentation_version=SEGMENTATION_VERSION,
         subjects=[],
     )
 

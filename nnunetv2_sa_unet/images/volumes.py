@@ -76,11 +76,13 @@ def itk_reason(error: RuntimeError) -> str:
 
 
 def shape_problem(image: SimpleITK.Image | SimpleITK.ImageFileReader) -> str | None:
-    """Say what an image, or one whose header was read, is if it is no 3D image of one channel."""
+    """Say what an image, or one whose header was read, is if it is no 3D image of one channel of real values."""
     axes = image.GetDimension()
     is_header = isinstance(image, SimpleITK.ImageFileReader)
     channels = image.GetNumberOfComponents() if is_header else image.GetNumberOfComponentsPerPixel()
     if (axes, channels) == (3, 1):
+        if image.GetPixelID() in (SimpleITK.sitkComplexFloat32, SimpleITK.sitkComplexFloat64):
+            return "complex values; expected an image of real ones"
         return None
     return f"{axes} axes and {channels} channels; expected a 3D image of one channel"
 

@@ -14,8 +14,9 @@ from nnunetv2_sa_unet.images.dicom import Series, find_series, is_dicom
 from nnunetv2_sa_unet.images.folders import IMAGE_ENDINGS, images_in
 from nnunetv2_sa_unet.segment.record import Input
 
-__all__ = ["FoundSubject", "find_subjects", "is_bids"]
+__all__ = ["ALTERNATIVES_FOLDER", "FoundSubject", "find_subjects", "is_bids"]
 
+ALTERNATIVES_FOLDER = "alternatives"
 _CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 
 
@@ -46,6 +47,11 @@ class FoundSubject:
     def probabilities(self) -> Path:
         """Where its map of the probability of WMH stands."""
         return probabilities_path(self.volume) if self.volume else Path(f"{self.name}_wmh_prob.nii.gz")
+
+    @property
+    def alternatives(self) -> Path:
+        """Where the label maps stand between which that map decides, if the model needs them."""
+        return Path(ALTERNATIVES_FOLDER, f"{self.name}.nii.gz")
 
 
 def find_subjects(inputs: Sequence[Path], channels: int) -> list[FoundSubject]:
