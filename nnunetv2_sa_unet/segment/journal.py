@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -18,10 +19,17 @@ def append_line(path: Path, entry: Any) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with path.open("ab") as stream:
-        stream.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    line = json.dumps(entry, allow_nan=False).encode() + b"\n"
+    with path.open("ab", buffering=0) as stream:
+        before = stream.tell()
+        try:
+            if stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(stream.fileno())
+        except OSError:
+            # Another thread may still add a line, which must not follow a part of this one.
+            stream.truncate(before)
+            raise
 
 
 def read_lines(path: Path) -> list[Any]:
