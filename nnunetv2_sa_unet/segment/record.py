@@ -62,6 +62,7 @@ class Model(_Strict):
         sha256: by the file's path in ``folder``: plans, data set and a checkpoint a fold.
         name: of a model in the box; None for others.
         version: of its weights.
+        threshold: the probability, as trained, from which its most probable label is WMH.
     """
 
     folder: str
@@ -74,6 +75,7 @@ class Model(_Strict):
     sha256: dict[str, str]
     name: str | None = None
     version: str | None = None
+    threshold: float | None = None
 
 
 class Options(_Strict):
