@@ -210,7 +210,7 @@ def _header(arguments: argparse.Namespace, segmenter: Segmenter, device: str) ->
             exclude=None if arguments.exclude is None else str(arguments.exclude.absolute()),
             probabilities=arguments.probabilities,
             step_size=arguments.step_size,
-            mirroring=not arguments.disable_tta,
+            mirroring=segmenter.mirrors,
             device=device,
         ),
         segmentation_version=SEGMENTATION_VERSION,

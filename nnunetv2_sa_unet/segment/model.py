@@ -51,6 +51,7 @@ class Segmenter:
     Attributes:
         model: what it is, for the record of a run.
         channels: of the images.
+        mirrors: whether predictions of mirrored images are averaged: wanted, and the model allows it.
         spacing: that images are resampled to in mm, (z, y, x) or, of a 2d model, (y, x).
         orientation: that images must be turned to before :meth:`prepare` sees them.
 
@@ -80,6 +81,7 @@ class Segmenter:
         self._wmh = _wmh_channel(folder, predictor.label_manager)
         self._refuse_other_kinds(folder)
         self.channels: int = loaded.n_channels
+        self.mirrors: bool = mirroring and bool(predictor.allowed_mirroring_axes)
         spacing = list(predictor.configuration_manager.spacing)
         back = predictor.plans_manager.transpose_backward
         self.spacing: list[float] = [spacing[axis] for axis in back] if len(spacing) == len(back) else spacing
@@ -88,6 +90,7 @@ class Segmenter:
         self.model = Model(
             name=None if boxed is None else boxed.name,
             version=None if boxed is None else boxed.version,
+            threshold=None if boxed is None else boxed.threshold,
             folder=os.path.abspath(folder),
             dataset=predictor.plans_manager.dataset_name,
             trainer=predictor.trainer_name,

@@ -69,6 +69,7 @@ class Model(_Strict):
         sha256: by the file's path in ``folder``: plans, data set and a checkpoint a fold.
         name: of a model in the box; None for others.
         version: of its weights.
+        threshold: the probability, as trained, from which its most probable label is WMH.
         orientation: that images are turned to for it, such as ``LPS``; None in records of versions that turned none.
     """
 
@@ -82,6 +83,7 @@ class Model(_Strict):
     sha256: dict[str, str]
     name: str | None = None
     version: str | None = None
+    threshold: float | None = None
     orientation: str | None = None
 
 
