@@ -89,7 +89,7 @@ def test_an_unknown_variant_is_named_with_those_there_are(capsys: pytest.Capture
 
 
 @pytest.mark.usefixtures("dataset")
-@pytest.mark.parametrize("word", ["0-9x", "x", "3-1", "-1", "1-", "0,1", ""])
+@pytest.mark.parametrize("word", ["0-9x", "x", "3-1", "-1", "1-", "0,1", "", "0-300000000", "²"])
 def test_folds_that_are_no_numbers_are_refused(capsys: pytest.CaptureFixture[str], word: str) -> None:
     assert f"--folds: found {word}, expected" in fails(capsys, f"--folds={word}")
 
@@ -166,8 +166,8 @@ TABLES = "nnUNetv2_sa_unet tables -d 7 -c 3d_fullres -p nnUNetPlans --folds 0 1 
 def test_what_nnunet_has_finished_is_only_scored_and_only_once(
     finished: Path, dataset: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--variants", "nnUNetTrainerSAUNet", "--folds", "0-1")
-    output = finished.parent / "ablation" / "nnUNetPlans__3d_fullres"
+    output = finished.parent.parent / "my {study}, it's new"
+    words = ("--variants", "nnUNetTrainerSAUNet", "--folds", "0-1", "-o", str(output))
     # As a kill leaves it.
     (output / ".snakemake" / "locks").mkdir(parents=True)
     (output / ".snakemake" / "locks" / "0.output.lock").write_text("tables.md\n")
@@ -178,18 +178,18 @@ def test_what_nnunet_has_finished_is_only_scored_and_only_once(
     with (output / "cases.csv").open(newline="") as stream:
         assert [row["case"] for row in csv.DictReader(stream)] == CASES
     assert list(finished.rglob("*.pth")) == [], "nothing was trained"
-    assert jobs(capfd, "--folds", "0-1") == []
+    assert jobs(capfd, "--folds", "0-1", "-o", str(output)) == []
 
     # Other folds are other tables; a fold that was trained anew is scored again, one that was removed trained again.
     # Plans that are newer than a model are no reason to train it again.
-    assert jobs(capfd, "--folds", "1") == [TABLES.replace("0 1", "1")]
+    assert jobs(capfd, "--folds", "1", "-o", str(output)) == [TABLES.replace("0 1", "1")]
     summary = finished / "fold_1" / "validation" / "summary.json"
     summary.write_text('{"foreground_mean": {"Dice": 1}}')
     os.utime(dataset / "nnUNetPlans.json", (summary.stat().st_mtime + 100,) * 2)
-    assert jobs(capfd, "--folds", "0-1") == [TABLES]
+    assert jobs(capfd, "--folds", "0-1", "-o", str(output)) == [TABLES]
     (finished / "fold_1").rename(finished / "removed")
     train = "nnUNetv2_train 7 3d_fullres 1 -tr nnUNetTrainerSAUNet -p nnUNetPlans -device cpu"
-    assert jobs(capfd, "--folds", "0-1") == [train, TABLES]
+    assert jobs(capfd, "--folds", "0-1", "-o", str(output)) == [train, TABLES]
 
 
 @pytest.mark.usefixtures("dataset", "snakemake")

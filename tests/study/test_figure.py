@@ -56,3 +56,8 @@ def test_more_models_than_colours_make_a_wider_figure(tmp_path: Path) -> None:
         draw(path, {f"model{number}": scores(0.3) for number in range(models)})
         widths.append(matplotlib.image.imread(path).shape[1])
     assert widths[1] > widths[0]
+
+
+def test_a_name_is_no_formula(tmp_path: Path) -> None:
+    draw(tmp_path / "figure.png", {r"$\foo$": scores(0.2), "$x": scores(0.6)})
+    assert pixels_of(tmp_path / "figure.png", ORANGE) > 50
