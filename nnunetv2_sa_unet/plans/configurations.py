@@ -65,9 +65,10 @@ def override_plans(
             values = {key: value for key, value in values.items() if key not in own or key in for_itself}
             configuration = resolve(plans, name)
             training = {**configuration.get("training", {}), **values.get("training", {})}
+            training = {key: value for key, value in training.items() if value is not None}
             parse_training(training, "training")
             result = apply_values(configuration, values)
-            if training:
+            if training or "training" in configuration:
                 result["training"] = training
             _write(rewritten, name, result)
     return rewritten

@@ -81,6 +81,13 @@ def test_training_of_the_plans_is_extended_key_by_key_and_written_whole(plans):
     assert rewritten["configurations"]["3d_cascade_fullres"]["training"] == expected
 
 
+def test_null_gives_training_of_the_plans_back_to_nnunet(plans):
+    plans["configurations"]["3d_fullres"]["training"] = {"ema": 0.9}
+    rewritten = override_plans(plans, [override(**{"*": {"training": {"ema": None}}})])
+
+    assert rewritten["configurations"]["3d_fullres"]["training"] == {}
+
+
 def test_messages_name_plans_configuration_and_field(plans):
     with pytest.raises(InputError, match=r"nnUNetPlans.json: configurations.2d: patch_size: found \[8, 64"):
         override_plans(plans, [override(**{"*": {"patch_size": [8, 64, 64]}})])
