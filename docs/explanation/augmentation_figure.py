@@ -75,12 +75,12 @@ def sites_panels(spacing: tuple[float, ...]) -> list[Panel]:
     return [
         ("the patch", middle, 0),
         ("bias field", ComposeTransforms([middle, sites_bias_field(spacing)]), 12),
-        ("bias field", ComposeTransforms([middle, sites_bias_field(spacing)]), 3),
+        ("bias field", ComposeTransforms([middle, sites_bias_field(spacing)]), 7),
         ("thick slices", ComposeTransforms([middle, thick_slices()]), 0),
         ("intensity map", ComposeTransforms([middle, intensity_map()]), 0),
         ("intensity map", ComposeTransforms([middle, intensity_map()]), 2),
-        ("gamma", ComposeTransforms([middle, sites_gamma()]), 3),
-        ("gamma", ComposeTransforms([middle, sites_gamma()]), 4),
+        ("gamma", ComposeTransforms([middle, sites_gamma()]), 6),
+        ("gamma", ComposeTransforms([middle, sites_gamma()]), 9),
     ]
 
 
