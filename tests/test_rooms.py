@@ -13,8 +13,8 @@ import nnunetv2_sa_unet
 #: From the ground up; rooms of one line do not know each other.
 FLOORS = (
     ("errors",),
-    ("files", "datasets", "programs"),
-    ("networks", "plans", "images", "discovery"),
+    ("files", "datasets", "programs", "devices"),
+    ("networks", "plans", "images", "discovery", "weights"),
     ("nnunet", "scores", "convert", "demo"),
     ("segment", "study"),
     ("report", "benchmark"),

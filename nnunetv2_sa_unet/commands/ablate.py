@@ -16,9 +16,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_sa_unet.commands.arguments import at_least
+from nnunetv2_sa_unet.commands.arguments import add_device, at_least
 from nnunetv2_sa_unet.commands.plan import load_json, load_override, plans_name
 from nnunetv2_sa_unet.datasets import dataset_name, required_folder
+from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
 from nnunetv2_sa_unet.plans.variants import VARIANTS
@@ -51,7 +52,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--variants", nargs="+", default=["all"], metavar="NAME", help=f"all, or of: {', '.join(VARIANTS)}"
     )
-    parser.add_argument("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="where to train (cuda)")
+    add_device(parser, "train")
     parser.add_argument(
         "--jobs", type=at_least(1), metavar="N", help="jobs at a time (one a GPU; one without a GPU; the profile's)"
     )
@@ -128,6 +129,7 @@ def _study(arguments: argparse.Namespace) -> Study:
                 f"-c {arguments.configuration}"
             )
     check_folds(folds, preprocessed / "splits_final.json")
+    device = _device(arguments)
     return Study(
         dataset=dataset,
         configuration=arguments.configuration,
@@ -136,8 +138,8 @@ def _study(arguments: argparse.Namespace) -> Study:
         plans=plans,
         variants=variants,
         folds=folds,
-        device=arguments.device,
-        gpus=_gpus(arguments),
+        device=device,
+        gpus=[] if arguments.profile else _gpus(device, arguments.jobs),
         preprocessed=str(preprocessed),
         results=str(results),
         output=str((arguments.output or results / "ablation" / f"{plans}__{arguments.configuration}").absolute()),
@@ -182,20 +184,30 @@ def check_folds(folds: Sequence[int], splits_file: Path) -> None:
         raise InputError(f"--folds: found {folds[-1]}, but there are {n_folds} folds, from 0 ({splits_file})")
 
 
-def _gpus(arguments: argparse.Namespace) -> list[str]:
-    """The GPU of every job that may run at a time; none where the engine of a profile or the device has none."""
-    if arguments.device != "cuda" or arguments.profile:
+def _device(arguments: argparse.Namespace) -> str:
+    """Where the jobs train: on this machine what works; a cluster's machines cannot be asked from here."""
+    if arguments.profile:
+        return "cuda" if arguments.device == "auto" else str(arguments.device)
+    if arguments.dry_run and arguments.device != "auto":
+        return str(arguments.device)
+    device = choose_device(arguments.device)
+    if device.reason:
+        print(f"{device.reason}: hours for each fold, unless the plans are as short as the override quick")
+    return device.name
+
+
+def _gpus(device: str, jobs: int | None) -> list[str]:
+    """The GPU of every job that may run at a time; none for other devices."""
+    if device != "cuda":
         return []
     import torch
 
     n_gpus = torch.cuda.device_count()
     if n_gpus == 0:
-        if arguments.dry_run:
-            return []
-        raise InputError("-device cuda: PyTorch finds no GPU: name another with -device cpu or -device mps")
+        return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",")[:n_gpus] if visible else [str(index) for index in range(n_gpus)]
-    return [names[job % n_gpus].strip() for job in range(arguments.jobs or n_gpus)]
+    return [names[job % n_gpus].strip() for job in range(jobs or n_gpus)]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.arguments import at_least
+from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--patch", nargs=3, type=at_least(1), default=[32, 128, 128], metavar=("Z", "Y", "X"), help="(32 128 128)"
     )
     parser.add_argument("--batch", type=at_least(1), default=1, metavar="N", help="patches at once (1)")
-    parser.add_argument("--device", default="cpu", help="torch device: cpu, cuda … (cpu)")
+    parser.add_argument(
+        "-device", "--device", default="auto", help="auto, or a torch device: cpu, cuda:1 … (auto: a GPU that works)"
+    )
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["float32"], help="by autocast (float32)")
     parser.add_argument(
         "--networks",
@@ -78,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     baseline = arguments.baseline or names[0]
     if baseline not in names:
         raise InputError(f"--baseline: found {baseline}, expected one of the networks measured: {', '.join(names)}")
-    _check_device(arguments.device)
+    arguments.device = choose_device(arguments.device).name
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
 
@@ -101,15 +104,6 @@ def run(arguments: argparse.Namespace) -> int:
     print(text, end="")
     print(f"wrote {', '.join(str(output / f'benchmark.{kind}') for kind in ('csv', 'md', 'png'))}")
     return 0
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    try:
-        torch.empty(1, device=name)
-    except (AssertionError, RuntimeError) as error:
-        raise InputError(f"--device {name}: torch cannot use it: {str(error).splitlines()[0]}") from None
 
 
 def _measure(

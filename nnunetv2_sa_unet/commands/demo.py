@@ -1,4 +1,4 @@
-"""``nnUNetv2_sa_unet demo``: from nothing to a picture of predicted lesions, with synthetic data."""
+"""``nnUNetv2_sa_unet demo``: a real volume segmented with the weights in the box, then a training on synthetic data."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from nnunetv2_sa_unet.commands.arguments import at_least
+from nnunetv2_sa_unet.commands.arguments import add_device, at_least
+from nnunetv2_sa_unet.demo.sample import SAMPLE
+from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.programs import executable
 
-__all__ = ["Step", "add_parser", "environment", "run", "steps"]
+__all__ = ["Step", "add_parser", "environment", "run", "sample_step", "steps"]
 
 DATASET_ID = 501
 DATASET = f"Dataset{DATASET_ID}_SyntheticFLAIR"
@@ -44,10 +46,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add ``demo`` to the command line."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "demo",
-        help="make synthetic data, train on them, predict, score and draw, on a CPU",
-        description="Make a synthetic FLAIR data set, run nnU-Net's own commands on it (each is printed as "
-        "it runs), score the predictions for unseen cases and draw them into demo.png. Takes some "
-        "minutes on two CPU cores. Everything is written below one new folder.",
+        help="segment a real volume, then train on synthetic data, predict, score and draw",
+        description="Segment the real FLAIR volume that comes with this package with the weights in the box. Then make "
+        "a synthetic FLAIR data set, run nnU-Net's own commands on it (each is printed as it runs), score the "
+        "predictions for unseen cases and draw them into demo.png. Takes some minutes on two CPU cores. Everything is "
+        "written below one new folder.",
     )
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="new folder (./demo)")
     parser.add_argument(
@@ -64,6 +67,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         metavar="S",
         help="of the synthetic data: same seed, same data (0)",
     )
+    add_device(parser, "compute")
     return parser
 
 
@@ -75,25 +79,26 @@ def run(arguments: argparse.Namespace) -> int:
             f"{out}: exists and is not empty; the demo only writes to a new folder: remove this one or name "
             "another with --out"
         )
-    for step in steps(out):
+    device = choose_device(arguments.device).name
+    for step in steps(out, device):
         executable(step.words[0])
 
     start = time.monotonic()
+    if not _runs(sample_step(out, device), {}):
+        return 1
+    page = out / "segment" / "report.html"
+    print(
+        f"\nOpen {page} in a browser to see it. The weights were trained on this volume, "
+        "among others: it shows what you get, and not how good it is on yours.\n"
+    )
     _make_dataset(out / "nnUNet_raw" / DATASET, arguments.cases, arguments.seed)
     print("\nFrom here on these are commands of nnU-Net and of this package, as you would type them:\n")
     for name, value in environment(out).items():
         print(f"$ export {name}={shlex.quote(value)}")
-    for step in steps(out):
-        print(f"\n$ {shlex.join(step.words)}", flush=True)
-        status = _run_step(step, environment(out))
-        if status != 0:
-            print(
-                f"error: {step.words[0]} ended with status {status}; its output is in {step.log}",
-                file=sys.stderr,
-            )
-            return 1
+    if not all(_runs(step, environment(out)) for step in steps(out, device)):
+        return 1
     _draw(out)
-    print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Look at {out / 'demo.png'}")
+    print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Look at {out / 'demo.png'} and {page}")
     return 0
 
 
@@ -104,8 +109,14 @@ def environment(out: Path) -> dict[str, str]:
     return {**folders, "nnUNet_def_n_proc": str(PROCESSES), "nnUNet_n_proc_DA": "1"}
 
 
-def steps(out: Path) -> list[Step]:
-    """The commands of the demo in their order."""
+def sample_step(out: Path, device: str) -> Step:
+    """The first command: a real volume with the weights in the box."""
+    words = ("nnUNetv2_sa_unet", "segment", str(SAMPLE), "-o", str(out / "segment"), "-device", device)
+    return Step(words, out / "logs" / "0_segment.log")
+
+
+def steps(out: Path, device: str) -> list[Step]:
+    """The commands on synthetic data in their order."""
     raw = out / "nnUNet_raw" / DATASET
     predictions = str(out / "predictions")
     model = ("-tr", TRAINER, "-p", PLANS)
@@ -115,10 +126,10 @@ def steps(out: Path) -> list[Step]:
             *("--verify_dataset_integrity", "-npfp", str(PROCESSES), "-np", str(PROCESSES)),
         ),
         "plan": ("nnUNetv2_sa_unet", "plan", "-d", str(DATASET_ID), "--override", OVERRIDE),
-        "train": ("nnUNetv2_train", str(DATASET_ID), "3d_fullres", "0", *model, "-device", "cpu"),
+        "train": ("nnUNetv2_train", str(DATASET_ID), "3d_fullres", "0", *model, "-device", device),
         "predict": (
             *("nnUNetv2_predict", "-i", str(raw / "imagesTs"), "-o", predictions, "-d", str(DATASET_ID)),
-            *("-c", "3d_fullres", "-f", "0", *model, "-device", "cpu", "-npp", "1", "-nps", "1"),
+            *("-c", "3d_fullres", "-f", "0", *model, "-device", device, "-npp", "1", "-nps", "1"),
         ),
         "evaluate": (
             *("nnUNetv2_sa_unet", "evaluate", str(raw / "labelsTs"), predictions),
@@ -146,6 +157,15 @@ def _make_dataset(folder: Path, training: int, seed: int) -> None:
             other = ", one other lesion" if case.others else ""
             print(f"  {case.name}: {case.lesion_load:g} ml of white matter hyperintensities{other}", flush=True)
     write_dataset_json(folder, training)
+
+
+def _runs(step: Step, variables: Mapping[str, str]) -> bool:
+    """Say what a step is, run it, and say so if it fails."""
+    print(f"\n$ {shlex.join(step.words)}", flush=True)
+    status = _run_step(step, variables)
+    if status != 0:
+        print(f"error: {step.words[0]} ended with status {status}; its output is in {step.log}", file=sys.stderr)
+    return status == 0
 
 
 def _run_step(step: Step, variables: Mapping[str, str]) -> int:

@@ -7,7 +7,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_sa_unet.commands.arguments import add_trust, find_model
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.weights.registry import boxed_at
 
 __all__ = ["add_parser", "run"]
 
@@ -22,14 +24,15 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="Write the network of one fold of a trained model as an ONNX file and compare it with torch on a "
         "patch. The file holds the network alone: preprocessing and the sliding window stay nnU-Net's.",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL_FOLDER", help="nnU-Net's folder of the trained model")
+    parser.add_argument(
+        "model", metavar="MODEL", help="nnU-Net's folder of the trained model, or the name of a model in the box"
+    )
     parser.add_argument("-f", dest="fold", required=True, metavar="FOLD", help="fold (0 to 4, or all)")
+    parser.add_argument("-chk", dest="checkpoint", metavar="NAME", help="file of the fold (checkpoint_final.pth)")
     parser.add_argument(
-        "-chk", dest="checkpoint", default="checkpoint_final.pth", metavar="NAME", help="checkpoint_final.pth"
+        "-o", dest="output", type=Path, metavar="FILE", help="what to write (beside the checkpoint, or ./NAME.onnx)"
     )
-    parser.add_argument(
-        "-o", dest="output", type=Path, metavar="FILE", help="what to write (beside the checkpoint, ending in .onnx)"
-    )
+    add_trust(parser)
     return parser
 
 
@@ -42,12 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from nnunetv2_sa_unet.nnunet.onnx_file import INPUT, OUTPUT, TOLERANCE, example_patch, load_fold, write_onnx
 
-    path: Path = arguments.output or (arguments.model / f"fold_{arguments.fold}" / arguments.checkpoint).with_suffix(
-        ".onnx"
-    )
+    model, checkpoint = find_model(arguments.model, arguments.checkpoint)
+    boxed = boxed_at(model)
+    # Nothing is written into the package.
+    beside = (model / f"fold_{arguments.fold}" / checkpoint).with_suffix(".onnx")
+    path: Path = arguments.output or (beside if boxed is None else Path(f"{boxed.name}.onnx"))
     if path.suffix != ".onnx":
         raise InputError(f"-o {path}: ends in {path.suffix or 'nothing'}, expected .onnx")
-    fold = load_fold(arguments.model, arguments.fold, arguments.checkpoint)
+    fold = load_fold(model, arguments.fold, checkpoint, arguments.trust_model)
     example, origin = example_patch(fold)
     difference = write_onnx(fold, example, path)
     shape = ", ".join(map(str, (fold.n_channels, *fold.patch_size)))

@@ -17,7 +17,7 @@ from nnunetv2_sa_unet.errors import InputError
 __all__ = ["main"]
 
 COMMANDS = (
-    "ablate", "benchmark", "convert", "demo", "doctor", "evaluate", "export-onnx", "plan", "report", "segment",
+    "ablate", "benchmark", "convert", "demo", "doctor", "evaluate", "export-onnx", "model", "plan", "report", "segment",
     "tables",
 )  # fmt: skip
 

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet import __version__
+from nnunetv2_sa_unet.commands.arguments import add_device, add_trust, find_model
+from nnunetv2_sa_unet.devices import Device, choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import make_writable
+from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed_at
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.segment.model import Segmenter
@@ -40,10 +43,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "-m",
         dest="model",
-        type=Path,
-        required=True,
+        default=DEFAULT,
         metavar="MODEL",
-        help="model folder (TRAINER__PLANS__CONFIGURATION)",
+        help=f"name of a model in the box ({', '.join(MODELS)}), or nnU-Net's model folder "
+        f"(TRAINER__PLANS__CONFIGURATION) ({DEFAULT})",
     )
     parser.add_argument("-f", dest="folds", nargs="+", metavar="FOLD", help="folds to average (all that are trained)")
     parser.add_argument("--probabilities", action="store_true", help="write maps of the probability of WMH too")
@@ -58,14 +61,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-report", action="store_true", help="make no page to check the masks by eye")
     parser.add_argument("--force", action="store_true", help="start over where other results are in OUT")
-    parser.add_argument("-device", choices=("cuda", "cpu", "mps"), default="cuda", help="where to compute (cuda)")
+    add_device(parser, "compute")
     parser.add_argument(
         "-step_size", type=_fraction, default=0.5, metavar="STEP", help="of the sliding window, in patches (0.5)"
     )
     parser.add_argument("--disable_tta", action="store_true", help="do not mirror: faster, less accurate")
-    parser.add_argument(
-        "-chk", dest="checkpoint", default="checkpoint_final.pth", metavar="NAME", help="checkpoint_final.pth"
-    )
+    parser.add_argument("-chk", dest="checkpoint", metavar="NAME", help="file of each fold (checkpoint_final.pth)")
+    add_trust(parser)
     return parser
 
 
@@ -79,18 +81,23 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.segment.model import Segmenter
     from nnunetv2_sa_unet.segment.run import Job, segment_all
 
-    _check_device(arguments.device)
+    device = choose_device(arguments.device)
+    model, checkpoint = find_model(arguments.model, arguments.checkpoint)
     output: Path = arguments.output.absolute()
     if any(output == path.absolute() for path in arguments.inputs):
         raise InputError(f"-o {output}: is an input too, and masks would become images; choose another folder")
     segmenter = Segmenter(
-        arguments.model,
+        model,
         arguments.folds,
-        arguments.checkpoint,
-        arguments.device,
+        checkpoint,
+        device.name,
         arguments.step_size,
         not arguments.disable_tta,
+        arguments.trust_model,
     )
+    if arguments.trust_model and boxed_at(model) is None:
+        print(f"--trust-model: {model} is unpickled and may run code of its own")
+    _introduce(boxed_at(model), device, arguments.threshold)
     if (arguments.probabilities or arguments.threshold is not None) and not segmenter.can_give_probabilities():
         raise InputError(
             f"{arguments.model}: gives no probability of WMH on the grid of the image (it predicts regions none of "
@@ -102,9 +109,9 @@ def run(arguments: argparse.Namespace) -> int:
         masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
         print(f"--exclude: masks of {len(masks)} of {len(subjects)} subjects")
     make_writable(output)
-    header = _header(arguments, segmenter)
+    header = _header(arguments, segmenter, device.name)
     folder = RunFolder(output, header, subjects, arguments.force, lambda line: print(line, flush=True))
-    print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {arguments.device}", flush=True)
+    print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {device.name}", flush=True)
     segment_all(Job(segmenter, header.options, output, masks, folder.earlier), subjects, folder.add)
     studies = [path for path in arguments.inputs if is_bids(path)]
     if studies:
@@ -130,7 +137,20 @@ def _conclude(output: Path, segmentation: Segmentation) -> int:
     return 1 if names["failed"] else 0
 
 
-def _header(arguments: argparse.Namespace, segmenter: Segmenter) -> Segmentation:
+def _introduce(boxed: BoxedModel | None, device: Device, threshold: float | None) -> None:
+    """Say what the user did not choose: the model in the box and how it decides, and why a CPU computes."""
+    if boxed is not None:
+        decides = "" if threshold is not None else f"; WMH from a probability of {boxed.threshold:g} on, as trained"
+        print(
+            f"model in the box: {boxed.name}, version {boxed.version}{decides}; not for clinical use (what it is and "
+            f"what it reaches: nnUNetv2_sa_unet model card {boxed.name})"
+        )
+    if device.reason:
+        pace = f"{boxed.pace} as measured" if boxed is not None else "the lines below say how long it will take"
+        print(f"{device.reason}: {pace}", flush=True)
+
+
+def _header(arguments: argparse.Namespace, segmenter: Segmenter, device: str) -> Segmentation:
     from importlib.metadata import version
 
     from nnunetv2_sa_unet.segment.record import Options, Segmentation
@@ -149,18 +169,10 @@ def _header(arguments: argparse.Namespace, segmenter: Segmenter) -> Segmentation
             probabilities=arguments.probabilities,
             step_size=arguments.step_size,
             mirroring=not arguments.disable_tta,
-            device=arguments.device,
+            device=device,
         ),
         subjects=[],
     )
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if not available[name]:
-        raise InputError(f"-device {name}: PyTorch finds no such GPU: name another, such as -device cpu")
 
 
 def _fraction(word: str) -> float:

@@ -87,19 +87,16 @@ def _torch() -> dict[str, Any]:
     try:
         import torch
 
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            cuda = torch.cuda.is_available()
-        if cuda:
-            count = torch.cuda.device_count()
-            kind, device = "cuda", f"CUDA, {count} x {torch.cuda.get_device_name(0)}"
-        elif torch.backends.mps.is_available():
-            kind, device = "mps", "MPS: give nnU-Net's commands `-device mps`"
+        from nnunetv2_sa_unet.devices import choose_device
+
+        chosen = choose_device("auto")
+        if chosen.name == "cuda":
+            device = f"CUDA, {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+        elif chosen.name == "mps":
+            device = "MPS: give nnU-Net's commands `-device mps`"
         else:
-            # A driver that is too old for this torch is reported as a warning.
-            why = "".join(f" ({str(warning.message).splitlines()[0]})" for warning in caught[:1])
-            kind, device = "cpu", f"CPU{why}: give nnU-Net's commands `-device cpu`"
-        return {"version": torch.__version__, "device": device, "compile": _would_compile(kind)}
+            device = f"CPU: {chosen.reason}; give nnU-Net's commands `-device cpu`"
+        return {"version": torch.__version__, "device": device, "compile": _would_compile(chosen.name)}
     except Exception as error:
         return {"error": _in_a_line(error)}
 

@@ -14,12 +14,12 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from torch import nn
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import complete_or_absent
+from nnunetv2_sa_unet.nnunet.loading import load_model
 
 __all__ = ["INPUT", "OUTPUT", "TOLERANCE", "TrainedFold", "example_patch", "load_fold", "write_onnx"]
 
@@ -63,27 +63,16 @@ class TrainedFold:
         }
 
 
-def load_fold(model_folder: Path, fold: str, checkpoint: str) -> TrainedFold:
-    """Build the network of a model folder with nnU-Net's own means and load one fold's weights.
+def load_fold(model_folder: Path, fold: str, checkpoint: str, trust: bool = False) -> TrainedFold:
+    """Build the network of a model folder with one fold's weights.
 
     Raises:
-        InputError: if the folder is no model, or has no such checkpoint.
+        InputError: if the folder is no model, has no such checkpoint, or cannot be loaded.
     """
-    path = model_folder / f"fold_{fold}" / checkpoint
-    for needed in (model_folder / "plans.json", model_folder / "dataset.json", path):
-        if not needed.is_file():
-            raise InputError(
-                f"{needed}: there is no such file: name nnU-Net's model folder (TRAINER__PLANS__CONFIGURATION), one of "
-                "its folds with -f, and a checkpoint of that fold with -chk"
-            )
-    predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
-    predictor.initialize_from_trained_model_folder(str(model_folder), (fold,), checkpoint)
+    loaded = load_model(model_folder, [fold], checkpoint, trust=trust)
     # With nnUNet_compile nnU-Net wraps the network, and a wrapped one cannot be exported.
-    network = getattr(predictor.network, "_orig_mod", predictor.network)
-    n_channels = determine_num_input_channels(
-        predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json
-    )
-    return TrainedFold(network.eval(), predictor, n_channels)
+    network = getattr(loaded.predictor.network, "_orig_mod", loaded.predictor.network)
+    return TrainedFold(network.eval(), loaded.predictor, loaded.n_channels)
 
 
 def example_patch(fold: TrainedFold) -> tuple[npt.NDArray[np.float32], str]:

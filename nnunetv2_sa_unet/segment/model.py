@@ -6,7 +6,6 @@ nnU-Net's predictor does all steps of all images in one call, which ends at the 
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -20,15 +19,15 @@ import torch
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import sha256
 from nnunetv2_sa_unet.images.masks import WMH
+from nnunetv2_sa_unet.nnunet.loading import all_folds, load_model
 from nnunetv2_sa_unet.segment.record import Model
+from nnunetv2_sa_unet.weights.registry import boxed_at
 
 with redirect_stdout(StringIO()):
     # nnU-Net prints which of its folders are not set; a model folder is all that is needed here.
     from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
     from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 
 __all__ = ["Segmenter"]
 
@@ -42,12 +41,13 @@ class Segmenter:
     :meth:`prepare`, :meth:`predict` and :meth:`finish` of different images may run in different threads at a time.
 
     Args:
-        folder: nnU-Net's model folder (``TRAINER__PLANS__CONFIGURATION``).
+        folder: nnU-Net's model folder (``TRAINER__PLANS__CONFIGURATION``), or that of a model in the box.
         folds: whose predictions are averaged; all that are trained if None.
         checkpoint: name of the file in each fold's folder.
         device: ``cuda``, ``cpu`` or ``mps``.
         step_size: of the sliding window, as a fraction of the patch.
         mirroring: average predictions of mirrored images, if the model was trained with them.
+        trust: let the model's files run what they want.
 
     Attributes:
         model: what it is, for the record of a run.
@@ -60,50 +60,41 @@ class Segmenter:
     """
 
     def __init__(
-        self, folder: Path, folds: Sequence[str] | None, checkpoint: str, device: str, step_size: float, mirroring: bool
+        self,
+        folder: Path,
+        folds: Sequence[str] | None,
+        checkpoint: str,
+        device: str,
+        step_size: float,
+        mirroring: bool,
+        trust: bool = False,
     ) -> None:
-        chosen = _folds(folder, folds, checkpoint)
-        files = ["plans.json", "dataset.json", *(f"fold_{fold}/{checkpoint}" for fold in chosen)]
-        for file in files:
-            if not (folder / file).is_file():
-                raise InputError(
-                    f"{folder / file}: there is no such file: name nnU-Net's model folder "
-                    "(TRAINER__PLANS__CONFIGURATION) with -m, its trained folds with -f and their checkpoint with -chk"
-                )
+        chosen = all_folds(folder, checkpoint) if folds is None else list(dict.fromkeys(folds))
         # As nnUNetv2_predict does it.
         torch.set_num_threads(1 if device == "cuda" else os.cpu_count() or 1)
-        try:
-            # The predictor remarks that a CPU is no GPU.
-            with redirect_stdout(StringIO()):
-                predictor = nnUNetPredictor(
-                    tile_step_size=step_size, use_mirroring=mirroring, device=torch.device(device), allow_tqdm=False
-                )
-                predictor.initialize_from_trained_model_folder(str(folder), chosen, checkpoint)
-        except InputError:
-            raise
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-            raise InputError(f"{folder}: nnU-Net cannot load this model: {' '.join(str(error).split())}") from error
-        self._predictor = predictor
+        loaded = load_model(folder, chosen, checkpoint, device, step_size, mirroring, trust)
+        self._predictor = predictor = loaded.predictor
         self._reader = predictor.plans_manager.image_reader_writer_class()
         self._preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
         self._threads = torch.get_num_threads()
         self._wmh = _wmh_channel(folder, predictor.label_manager)
         self._refuse_other_kinds(folder)
-        self.channels: int = determine_num_input_channels(
-            predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json
-        )
+        self.channels: int = loaded.n_channels
         spacing = list(predictor.configuration_manager.spacing)
         back = predictor.plans_manager.transpose_backward
         self.spacing: list[float] = [spacing[axis] for axis in back] if len(spacing) == len(back) else spacing
+        boxed = boxed_at(folder)
         self.model = Model(
+            name=None if boxed is None else boxed.name,
+            version=None if boxed is None else boxed.version,
             folder=os.path.abspath(folder),
             dataset=predictor.plans_manager.dataset_name,
             trainer=predictor.trainer_name,
             plans=predictor.plans_manager.plans_name,
-            configuration=_configuration_name(folder / files[-1]),
+            configuration=loaded.configuration,
             folds=[fold if fold == "all" else int(fold) for fold in chosen],
             checkpoint=checkpoint,
-            sha256={file: sha256([folder / file]) for file in files},
+            sha256={file: sha256([folder / file]) for file in loaded.files},
         )
 
     def can_give_probabilities(self) -> bool:
@@ -189,16 +180,6 @@ class Segmenter:
             )
 
 
-def _folds(folder: Path, chosen: Sequence[str] | None, checkpoint: str) -> list[str]:
-    """The folds that were asked for, or all that are trained."""
-    if chosen is not None:
-        return list(dict.fromkeys(chosen))
-    trained = [path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}")]
-    numbered = sorted((fold for fold in trained if fold.isdecimal()), key=int)
-    # Without any, the first fold is missed by name.
-    return numbered or (["all"] if "all" in trained else ["0"])
-
-
 def _wmh_channel(folder: Path, labels: Any) -> int | None:
     """Which head gives the probability of label 1; None if that label is what several regions leave over."""
     if labels.has_regions:
@@ -209,9 +190,3 @@ def _wmh_channel(folder: Path, labels: Any) -> int | None:
         raise InputError(f"{folder / 'dataset.json'}: labels: no label {WMH}; expected a model with label 1 for WMH")
     alone = [index for index, head in enumerate(heads) if head in (WMH, (WMH,))]
     return alone[0] if alone else None
-
-
-def _configuration_name(checkpoint: Path) -> str:
-    # The predictor does not keep it.
-    name: str = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)["init_args"]["configuration"]
-    return name

@@ -60,6 +60,8 @@ class Model(_Strict):
         folds: whose networks were averaged, in order.
         checkpoint: name of the file in each fold's folder.
         sha256: by the file's path in ``folder``: plans, data set and a checkpoint a fold.
+        name: of a model in the box; None for others.
+        version: of its weights.
     """
 
     folder: str
@@ -70,6 +72,8 @@ class Model(_Strict):
     folds: list[int | str]
     checkpoint: str
     sha256: dict[str, str]
+    name: str | None = None
+    version: str | None = None
 
 
 class Options(_Strict):

@@ -21,7 +21,7 @@ def parsed(*words: str) -> argparse.Namespace:
 
 
 def test_steps_are_nnunets_own_commands_in_order():
-    steps = demo.steps(Path("demo"))
+    steps = demo.steps(Path("demo"), "cpu")
     assert [step.words[:2] for step in steps] == [
         ("nnUNetv2_plan_and_preprocess", "-d"),
         ("nnUNetv2_sa_unet", "plan"),
@@ -41,7 +41,7 @@ def test_steps_are_nnunets_own_commands_in_order():
 
 @pytest.mark.parametrize("name", ["nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict"])
 def test_nnunet_knows_every_option_that_the_demo_gives(name, monkeypatch, capsys):
-    words = next(step.words for step in demo.steps(Path("demo")) if step.words[0] == name)
+    words = next(step.words for step in demo.steps(Path("demo"), "cpu") if step.words[0] == name)
     (program,) = entry_points(group="console_scripts", name=name)
     monkeypatch.setattr(sys, "argv", [name, "-h"])
     with pytest.raises(SystemExit):
@@ -78,7 +78,10 @@ def test_a_failing_step_ends_the_demo_and_names_its_log(tmp_path, monkeypatch, c
     program = "import sys; print('made \\u00fc'); sys.stderr.write('bar 1\\rbar 2\\n'); sys.exit(3)"
     failing = demo.Step(("python", "-c", program), log)
     never = demo.Step(("python", "-c", "print('never')"), tmp_path / "out" / "logs" / "2_second.log")
-    monkeypatch.setattr(demo, "steps", lambda out: [failing, never])
+    monkeypatch.setattr(
+        demo, "sample_step", lambda out, device: demo.Step(("python", "-c", ""), log.with_name("0.log"))
+    )
+    monkeypatch.setattr(demo, "steps", lambda out, device: [failing, never])
     monkeypatch.setattr(demo, "executable", lambda name: [sys.executable])
     monkeypatch.setattr(demo, "_make_dataset", lambda folder, training, seed: None)
     assert demo.run(parsed("--out", str(tmp_path / "out"))) == 1

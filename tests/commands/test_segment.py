@@ -32,5 +32,19 @@ def test_a_gpu_that_is_not_there_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert main(["segment", str(tmp_path), "-o", str(tmp_path / "out"), "-m", str(tmp_path)]) == 1
-    assert "-device cuda: PyTorch finds no such GPU: name another, such as -device cpu" in capsys.readouterr().err
+    assert main(["segment", str(tmp_path), "-o", str(tmp_path / "out"), "-device", "cuda"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: -device cuda: ")
+    assert "name another, such as -device cpu" in error
+    assert error.count("\n") == 1
+
+
+def test_a_model_that_is_neither_in_the_box_nor_a_folder_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["segment", str(tmp_path), "-o", str(tmp_path / "out"), "-m", "openflare1", "-device", "cpu"]
+    assert main(words) == 1
+    assert capsys.readouterr().err == (
+        "error: openflare1: no model in the box has this name (there are: openflair1), and there is no such folder; "
+        "name one of these, or nnU-Net's model folder (TRAINER__PLANS__CONFIGURATION)\n"
+    )

@@ -1,4 +1,4 @@
-"""Which output of a model is WMH, and which folds it has."""
+"""Which output of a model is WMH."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.segment.model import _folds, _wmh_channel
+from nnunetv2_sa_unet.segment.model import _wmh_channel
 
 
 @pytest.mark.parametrize(
@@ -32,22 +32,3 @@ def test_a_model_without_label_1_is_refused() -> None:
     labels = LabelManager({"background": 0, "all": [2, 3], "core": 3}, [2, 3])
     with pytest.raises(InputError, match=r"dataset\.json: labels: no label 1; expected a model with label 1 for WMH"):
         _wmh_channel(Path("model"), labels)
-
-
-@pytest.mark.parametrize(
-    ("trained", "asked", "expected"),
-    [
-        (("10", "2", "all"), None, ["2", "10"]),
-        (("all",), None, ["all"]),
-        ((), None, ["0"]),
-        (("0", "1"), ["1", "0", "1"], ["1", "0"]),
-    ],
-)
-def test_all_trained_folds_are_taken_unless_some_are_named(
-    tmp_path: Path, trained: tuple[str, ...], asked: list[str] | None, expected: list[str]
-) -> None:
-    for fold in trained:
-        (tmp_path / f"fold_{fold}").mkdir()
-        (tmp_path / f"fold_{fold}" / "checkpoint_final.pth").touch()
-    (tmp_path / "fold_7").mkdir()
-    assert _folds(tmp_path, asked, "checkpoint_final.pth") == expected
