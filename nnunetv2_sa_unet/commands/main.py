@@ -17,8 +17,8 @@ from nnunetv2_sa_unet.errors import InputError
 __all__ = ["main"]
 
 COMMANDS = (
-    "ablate", "benchmark", "convert", "demo", "doctor", "evaluate", "export-onnx", "model", "plan", "report", "segment",
-    "tables",
+    "ablate", "benchmark", "convert", "demo", "doctor", "evaluate", "export-onnx", "finetune", "model", "plan",
+    "report", "segment", "tables",
 )  # fmt: skip
 
 
