@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output.absolute()
     if any(output == path.absolute() for path in arguments.inputs):
         raise InputError(f"-o {output}: is an input too, and masks would become images; choose another folder")
+    if arguments.trust_model and boxed_at(model) is None:
+        print(f"--trust-model: {model} is unpickled and may run code of its own")
     segmenter = Segmenter(
         model,
         arguments.folds,
@@ -95,8 +97,6 @@ def run(arguments: argparse.Namespace) -> int:
         not arguments.disable_tta,
         arguments.trust_model,
     )
-    if arguments.trust_model and boxed_at(model) is None:
-        print(f"--trust-model: {model} is unpickled and may run code of its own")
     _introduce(boxed_at(model), device, arguments.threshold)
     if (arguments.probabilities or arguments.threshold is not None) and not segmenter.can_give_probabilities():
         raise InputError(

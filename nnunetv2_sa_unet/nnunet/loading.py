@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -84,9 +85,9 @@ def load_model(
                 f"{folder / file}: there is no such file: name nnU-Net's model folder (TRAINER__PLANS__CONFIGURATION), "
                 "its trained folds with -f and their checkpoint with -chk"
             )
-    plans, dataset = (_read_json(folder / file) for file in files[:2])
-    checkpoints = [read_checkpoint(folder / file, trust) for file in weights]
     try:
+        plans, dataset = (_read_json(folder / file) for file in files[:2])
+        checkpoints = [read_checkpoint(folder / file, trust) for file in weights]
         # The predictor remarks that a CPU is no GPU, and the search for a trainer where it looked.
         with redirect_stdout(StringIO()):
             predictor = nnUNetPredictor(
@@ -94,7 +95,8 @@ def load_model(
             )
             n_channels = _initialise(predictor, plans, dataset, checkpoints, trust)
     except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
+        reason = str(error).removeprefix(f"{folder}{os.sep}")
+        raise InputError(f"{folder}: nnU-Net cannot load this model: {reason}") from error
     except KeyError as error:
         raise InputError(
             f"{folder}: nnU-Net cannot load this model: plans.json or dataset.json lacks {error}"

@@ -49,7 +49,7 @@ def refusal(folder: Path) -> str:
     with pytest.raises(InputError) as error:
         load_model(folder, ["all"], WEIGHTS_NAME)
     assert "\n" not in str(error.value)
-    assert str(error.value).startswith(str(folder))
+    assert str(error.value).startswith(f"{folder}: nnU-Net cannot load this model: ")
     return str(error.value)
 
 
@@ -114,6 +114,17 @@ def test_other_files_that_do_not_fit_are_refused(
     assert expected in refusal(model)
 
 
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_a_broken_checkpoint_is_named(model: Path, content: bytes) -> None:
+    (model / "fold_0").mkdir()
+    (model / "fold_0" / "checkpoint_final.pth").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        load_model(model, ["0"], "checkpoint_final.pth")
+    assert str(error.value).startswith(
+        f"{model}: nnU-Net cannot load this model: fold_0/checkpoint_final.pth: cannot be read as a checkpoint: "
+    )
+
+
 def test_a_file_that_is_no_json_is_named(model: Path) -> None:
     (model / "plans.json").write_bytes(b"\xff\xfe")
     assert "plans.json: cannot be read" in refusal(model)
@@ -166,7 +177,9 @@ def test_every_command_that_loads_models_says_it_in_a_line(
     }[command]
     assert main([command, *words, "-chk", WEIGHTS_NAME]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {model}: architecture.arch_kwargs.nonlin: found subprocess.getoutput; ")
+    assert error.startswith(
+        f"error: {model}: nnU-Net cannot load this model: architecture.arch_kwargs.nonlin: found subprocess.getoutput; "
+    )
     assert error.count("\n") == 1
 
 

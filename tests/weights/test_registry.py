@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,7 @@ from nnunetv2_sa_unet.files import sha256
 from nnunetv2_sa_unet.nnunet.model_folder import VERSION_KEY, differing_keys
 from nnunetv2_sa_unet.plans.configurations import with_variant
 from nnunetv2_sa_unet.plans.variants import VARIANTS
-from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, WEIGHTS_NAME, BoxedModel, boxed_at
+from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, WEIGHTS_NAME, BoxedModel, boxed_at, table
 
 #: By name and version: whoever changes weights or plans gives them another version.
 PINNED = {
@@ -68,3 +70,11 @@ def test_the_table_needs_no_torch() -> None:
 def test_a_card_is_printed(model: BoxedModel, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "card", model.name]) == 0
     assert capsys.readouterr().out == model.card
+
+
+def test_the_docs_list_every_model_as_the_table_has_it() -> None:
+    if "SA_UNET_SOURCE" not in os.environ:
+        pytest.skip("SA_UNET_SOURCE does not name the source tree, which has the docs")
+    page = Path(os.environ["SA_UNET_SOURCE"], "docs", "reference", "models.md").read_text(encoding="utf-8")
+    assert table() in page
+    assert all(f"weights/{name}/CARD.md" in page for name in MODELS)
