@@ -97,6 +97,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what is not done yet."""
+    from nnunetv2.configuration import default_num_processes
+
     dataset = dataset_name(arguments.dataset)
     raw, preprocessed, results = (
         Path(required_folder(f"nnUNet_{name}")) / dataset for name in ("raw", "preprocessed", "results")
@@ -122,7 +124,9 @@ def run(arguments: argparse.Namespace) -> int:
     data = preprocessed / configuration["data_identifier"]
     # nnU-Net writes a case's properties last.
     if len(list(data.glob("*.pkl"))) != len(cases):
-        _call("nnUNetv2_preprocess", "-d", number, "-plans_name", name, "-c", source.configuration)
+        # What the other commands take from nnUNet_def_n_proc by themselves.
+        words = ("-d", number, "-plans_name", name, "-c", source.configuration, "-np", str(default_num_processes))
+        _call("nnUNetv2_preprocess", *words)
     model = results / f"{source.trainer}__{name}__{source.configuration}"
     _train(source, number, name, model / f"fold_{arguments.fold}", device.name)
     print(
