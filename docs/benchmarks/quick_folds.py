@@ -69,10 +69,7 @@ def call(log: object, program: str, *words: str) -> None:
 
 def score(prediction: Path, labels: Path) -> float:
     """Dice of label 1; voxels that the reference marks otherwise are left out, as in the challenge."""
-    mask, reference = (
-        np.asarray(nibabel.load(path).dataobj)
-        for path in (prediction, labels / prediction.name)
-    )
+    mask, reference = (np.asarray(nibabel.load(path).dataobj) for path in (prediction, labels / prediction.name))
     counts = reference < 2
     return float(dice((reference == 1) & counts, (mask == 1) & counts))
 
