@@ -20,7 +20,7 @@ from nnunetv2_sa_unet.files import write_json
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.plans.overrides import Override
 
-__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run"]
+__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run", "write_if_allowed"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"note: {name} says something of {absent}, which these plans do not have")
     _compare_classes(overrides, folder)
     path = folder / f"{plans['plans_name']}.json"
-    _write_if_allowed(path, plans, dataset, arguments.force)
+    write_if_allowed(path, plans, dataset, arguments.force)
     _describe(plans, arguments.configurations or list(plans["configurations"]))
 
     trainable = "3d_fullres" if "3d_fullres" in plans["configurations"] else next(iter(plans["configurations"]))
@@ -218,7 +218,7 @@ def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
             )
 
 
-def _write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:
+def write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:
     """Write the plans unless that would replace others, or those that a trained model was made with."""
     from nnunetv2_sa_unet.nnunet.model_folder import is_trained
 
