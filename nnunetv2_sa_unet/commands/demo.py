@@ -28,7 +28,7 @@ __all__ = ["Step", "add_parser", "environment", "run", "sample_step", "steps"]
 DATASET_ID = 501
 DATASET = f"Dataset{DATASET_ID}_SyntheticFLAIR"
 OVERRIDE = "demo"
-PLANS = "nnUNetSAUNetDemoPlans"
+PLANS = "nnUNetSAUNetOpenflair1FinetuneDemoPlans"
 TRAINER = "nnUNetTrainerSAUNet"
 #: nnU-Net makes five folds, which takes five cases.
 FEWEST_CASES = 5
@@ -128,12 +128,10 @@ def steps(out: Path, device: str) -> list[Step]:
     predictions = str(out / "predictions")
     model = ("-tr", TRAINER, "-p", PLANS)
     commands = {
-        "preprocess": (
-            *("nnUNetv2_plan_and_preprocess", "-d", str(DATASET_ID), "-c", "3d_fullres"),
-            *("--verify_dataset_integrity", "-npfp", str(PROCESSES), "-np", str(PROCESSES)),
+        "finetune": (
+            *("nnUNetv2_sa_unet", "finetune", "-d", str(DATASET_ID), "--override", OVERRIDE),
+            *("-f", "0", "-device", device),
         ),
-        "plan": ("nnUNetv2_sa_unet", "plan", "-d", str(DATASET_ID), "--override", OVERRIDE),
-        "train": ("nnUNetv2_train", str(DATASET_ID), "3d_fullres", "0", *model, "-device", device),
         "predict": (
             *("nnUNetv2_predict", "-i", str(raw / "imagesTs"), "-o", predictions, "-d", str(DATASET_ID)),
             *("-c", "3d_fullres", "-f", "0", *model, "-device", device, "-npp", "1", "-nps", "1"),

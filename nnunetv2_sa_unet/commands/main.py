@@ -25,7 +25,8 @@ from nnunetv2_sa_unet.text import one_line
 __all__ = ["main"]
 
 COMMANDS = (
-    "ablate", "convert", "demo", "doctor", "evaluate", "export-onnx", "model", "plan", "report", "segment", "tables",
+    "ablate", "convert", "demo", "doctor", "evaluate", "export-onnx", "finetune", "model", "plan",
+    "report", "segment", "tables",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from nnunetv2_sa_unet.files import write_json
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.plans.overrides import Override
 
-__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run", "write_plans"]
+__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run", "write_if_allowed", "write_plans"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -85,7 +85,7 @@ def write_plans(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
             print(f"note: {name} says something of {absent}, which these plans do not have")
     _compare_classes(overrides, folder)
     path = folder / f"{plans['plans_name']}.json"
-    _write_if_allowed(path, plans, dataset, arguments.force)
+    write_if_allowed(path, plans, dataset, arguments.force)
     _describe(plans, arguments.configurations or list(plans["configurations"]))
     return path, plans
 
@@ -227,7 +227,7 @@ def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
             )
 
 
-def _write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:
+def write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:
     """Write the plans unless that would replace others, or those that a trained model was made with."""
     from nnunetv2_sa_unet.nnunet.model_folder import is_trained
 

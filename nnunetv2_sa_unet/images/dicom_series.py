@@ -18,6 +18,8 @@ from nnunetv2_sa_unet.text import printable
 
 __all__ = ["DicomTree", "Series", "find_series"]
 
+#: As many files are listed in a message.
+_MOST_NAMES = 20
 _BY_NAME = (".dcm", ".dicom", ".ima")
 
 
@@ -163,12 +165,9 @@ def _one(files: Sequence[DicomFile], found: _Found, problem: str = "", remark: s
     first = files[0]
     folders = {each.path.parent for each in files}
     folder = Path(os.path.commonpath(folders))
-    damaged = [each for each in files if each.problem]
+    damaged = [(each.path.name, each.problem) for each in files if each.problem]
     if damaged and not problem:
-        problem = (
-            f"{printable(folder)}: {len(damaged)} of {len(files)} files of its DICOM series cannot be used: "
-            f"{printable(damaged[0].path.name)} {damaged[0].problem}"
-        )
+        problem = f"{printable(folder)}: of {len(files)} files of its series {_listed(damaged)}"
     parts = {plane.part for each in files for plane in each.planes}
     part = "" if "" in parts else " and the ".join(sorted(parts))
     if part and not problem:
@@ -213,20 +212,26 @@ def _without_header(series: Iterable[Series], found: _Found) -> Iterator[Series]
     known = {(one.folder / file).parent for one in series for file in one.files}
     for place, broken in found.broken.items():
         if place not in known:
-            name, reason = broken[0]
-            problem = f"{printable(place)}: {len(broken)} DICOM files cannot be read ({printable(name)}: {reason})"
+            problem = f"{printable(place)}: {_listed(broken)}"
             yield Series(place, "", (), "", "", "", True, problem=problem)
 
 
 def _with_broken(one: Series, every: Sequence[Series], found: _Found) -> Series:
     """A series with what is said about the files beside it that cannot be read."""
     folders = {(one.folder / file).parent for file in one.files}
-    broken = [(place, *each) for place in sorted(folders) for each in found.broken.get(place, ())]
+    broken = [each for place in sorted(folders) for each in found.broken.get(place, ())]
     if not broken:
         return one
-    place, name, reason = broken[0]
-    said = f"{len(broken)} DICOM files cannot be read ({printable(name)}: {reason})"
+    said = _listed(broken)
     if any(other is not one and (other.folder / file).parent in folders for other in every for file in other.files):
         said += "; they may belong to another series of the folder"
         return Series(**{**vars(one), "remarks": (*one.remarks, said)})
-    return Series(**{**vars(one), "problem": one.problem or f"{printable(place)}: {said}"})
+    problem = f"{one.problem}; {said}" if one.problem else f"{printable(one.folder)}: {said}"
+    return Series(**{**vars(one), "problem": problem})
+
+
+def _listed(broken: Sequence[tuple[str, str]]) -> str:
+    """Files that cannot be read, with the reason of the first."""
+    names = [printable(name) for name, _ in broken]
+    listed = ", ".join(names[:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
+    return f"{len(names)} DICOM files cannot be read ({listed}: {broken[0][1]})"

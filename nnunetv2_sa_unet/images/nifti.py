@@ -21,7 +21,7 @@ from nnunetv2_sa_unet.images.geometry import Header, geometry_problem, listed, t
 
 __all__ = ["Nifti", "is_nifti", "nifti_remarks", "read_nifti_header", "read_nifti_values"]
 
-_SIZE = 348
+_SIZE, _LARGEST_OFFSET = 348, 1 << 30
 _NIFTI_2 = 540
 _SINGLE_FILE = b"n+1"
 #: Type codes of the standard that ITK reads as one number a voxel.
@@ -88,7 +88,7 @@ def read_nifti_header(path: Path) -> Nifti:
     shape = _shape(path, fields)
     dtype = _dtype(path, fields)
     offset = float(fields["vox_offset"])
-    if not (math.isfinite(offset) and offset >= _SIZE + 4 and offset == int(offset)):
+    if not (_SIZE + 4 <= offset <= _LARGEST_OFFSET and offset == int(offset)):
         raise InputError(f"{path}: header field vox_offset is {offset:g}; expected {_SIZE + 4} or more")
     slope, intercept = _scale(path, fields)
     unit = int(fields["xyzt_units"]) & 7

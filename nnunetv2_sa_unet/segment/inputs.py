@@ -16,8 +16,9 @@ from nnunetv2_sa_unet.images.folders import DANGLING, IMAGE_ENDINGS, PassedOver,
 from nnunetv2_sa_unet.segment.record import RECORD_NAME, Input
 from nnunetv2_sa_unet.text import is_utf8, one_line, printable
 
-__all__ = ["Found", "FoundSubject", "find_subjects", "is_bids"]
+__all__ = ["ALTERNATIVES_FOLDER", "Found", "FoundSubject", "find_subjects", "is_bids"]
 
+ALTERNATIVES_FOLDER = "alternatives"
 #: The longest name of a subject in bytes: file systems take 255, of which the ends of our files' names are a part.
 _LONGEST_NAME = 190
 _CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
@@ -50,6 +51,11 @@ class FoundSubject:
     def probabilities(self) -> Path:
         """Where its map of the probability of WMH stands."""
         return probabilities_path(self.volume) if self.volume else Path(f"{self.name}_wmh_prob.nii.gz")
+
+    @property
+    def alternatives(self) -> Path:
+        """Where the label maps stand between which that map decides, if the model needs them."""
+        return Path(ALTERNATIVES_FOLDER, f"{self.name}.nii.gz")
 
 
 @dataclass(frozen=True)

@@ -81,12 +81,12 @@ def test_files_that_are_cut_short_are_named(tmp_path: Path, write_series: Write)
     paths = write_series(tmp_path, VALUES)
     paths[-1].write_bytes(paths[-1].read_bytes()[:-50])
     (series,) = find_series(tmp_path).series
-    assert series.problem.endswith(f"1 of 5 files of its DICOM series cannot be used: {paths[-1].name} is cut short")
+    assert series.problem.endswith(f"1 DICOM files cannot be read ({paths[-1].name}: is cut short)")
     for path in paths:
         path.write_bytes(path.read_bytes()[:200])
     (series,) = find_series(tmp_path).series
     assert (series.files, series.flair) == ((), True)
-    assert "5 DICOM files cannot be read (1_001.dcm: " in series.problem
+    assert "5 DICOM files cannot be read (1_001.dcm, 1_002.dcm, " in series.problem
 
 
 def test_only_files_that_say_so_are_dicom(tmp_path: Path, write_series: Write) -> None:

@@ -130,7 +130,7 @@ def test_damaged_files_of_a_series_are_a_problem_unless_they_may_be_of_another(
     path = write_series(tmp_path / "scan", VALUES, uid="1.1")[-1]
     path.write_bytes(path.read_bytes()[:-50])
     (found,) = find_subjects([tmp_path / "scan"], 1).subjects
-    cut = f"{tmp_path / 'scan'}: 1 of 5 files of its DICOM series cannot be used: 1_001.dcm is cut short"
+    cut = f"{tmp_path / 'scan'}: of 5 files of its series 1 DICOM files cannot be read (1_001.dcm: is cut short)"
     assert found.problem == cut
     write_series(tmp_path / "scan", VALUES, "T1", uid="1.2")
     (found,) = find_subjects([tmp_path / "scan"], 1).subjects
