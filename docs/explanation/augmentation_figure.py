@@ -1,6 +1,6 @@
-"""Draw what each transform of the augmentation ``paper`` does to a volume and its label.
+"""Draw what each transform of the augmentation ``paper`` or ``sites`` does to a volume and its label.
 
-python docs/explanation/augmentation_figure.py IMAGE LABEL OUTPUT
+python docs/explanation/augmentation_figure.py paper|sites IMAGE LABEL OUTPUT
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from nnunetv2_sa_unet.nnunet.augmentation import (
     motion_ghosting,
     paper_initial_patch_size,
 )
+from nnunetv2_sa_unet.nnunet.sites_augmentation import intensity_map, sites_bias_field, sites_gamma, thick_slices
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -49,8 +50,50 @@ def crop(volume: torch.Tensor, centre: Sequence[int], size: Sequence[int], paddi
     return torch.from_numpy(np.array(crop_and_pad_nd(volume.numpy(), box, padding)))
 
 
+# (title, transform, seed)
+Panel = tuple[str, BasicTransform, int]
+
+
+def paper_panels(spacing: tuple[float, ...]) -> list[Panel]:
+    """The seeds were picked so that every transform does something."""
+    middle = central_patch(spacing)
+    return [
+        ("the patch", middle, 0),
+        ("rotation", ComposeTransforms(in_plane_deformation(PATCH, spacing, 1, 0)), 3),
+        ("elastic deformation", ComposeTransforms(in_plane_deformation(PATCH, spacing, 0, 1)), 1),
+        ("channel shift", ComposeTransforms([middle, channel_shift()]), 2),
+        ("bias field", ComposeTransforms([middle, bias_field(spacing)]), 12),
+        ("motion ghosting", ComposeTransforms([middle, motion_ghosting()]), 2),
+        ("flips", ComposeTransforms([middle, MirrorTransform((1, 2))]), 3),
+        ("transposition", ComposeTransforms([middle, TransposeAxesTransform((1, 2))]), 2),
+    ]
+
+
+def sites_panels(spacing: tuple[float, ...]) -> list[Panel]:
+    """Two draws of what varies most."""
+    middle = central_patch(spacing)
+    return [
+        ("the patch", middle, 0),
+        ("bias field", ComposeTransforms([middle, sites_bias_field(spacing)]), 12),
+        ("bias field", ComposeTransforms([middle, sites_bias_field(spacing)]), 7),
+        ("thick slices", ComposeTransforms([middle, thick_slices()]), 0),
+        ("intensity map", ComposeTransforms([middle, intensity_map()]), 0),
+        ("intensity map", ComposeTransforms([middle, intensity_map()]), 2),
+        ("gamma", ComposeTransforms([middle, sites_gamma()]), 6),
+        ("gamma", ComposeTransforms([middle, sites_gamma()]), 9),
+    ]
+
+
+def central_patch(spacing: tuple[float, ...]) -> BasicTransform:
+    return ComposeTransforms(in_plane_deformation(PATCH, spacing, p_rotation=0, p_elastic=0))
+
+
+PANELS = {"paper": paper_panels, "sites": sites_panels}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("augmentation", choices=PANELS)
     for name in ("image", "label", "output"):
         parser.add_argument(name, type=Path)
     args = parser.parse_args()
@@ -63,21 +106,9 @@ def main() -> None:
     centre = (z, *(int(axis.float().mean()) for axis in torch.where(image[0, z] > 0)))
     size = paper_initial_patch_size(PATCH, spacing)
     volume = crop(torch.cat((image, lattice)), centre, size, 0), crop(label, centre, size, -1)
-    middle = ComposeTransforms(in_plane_deformation(PATCH, spacing, p_rotation=0, p_elastic=0))
-    # (title, transform, seed); the seeds were picked so that every transform does something.
-    panels: list[tuple[str, BasicTransform, int]] = [
-        ("the patch", middle, 0),
-        ("rotation", ComposeTransforms(in_plane_deformation(PATCH, spacing, 1, 0)), 3),
-        ("elastic deformation", ComposeTransforms(in_plane_deformation(PATCH, spacing, 0, 1)), 1),
-        ("channel shift", ComposeTransforms([middle, channel_shift()]), 2),
-        ("bias field", ComposeTransforms([middle, bias_field(spacing)]), 12),
-        ("motion ghosting", ComposeTransforms([middle, motion_ghosting()]), 2),
-        ("flips", ComposeTransforms([middle, MirrorTransform((1, 2))]), 3),
-        ("transposition", ComposeTransforms([middle, TransposeAxesTransform((1, 2))]), 2),
-    ]
     window = np.quantile(image.numpy(), (0.02, 0.985))
     figure, axes = plt.subplots(2, 4, figsize=(11, 5.8), layout="constrained")
-    for axis, (title, transform, seed) in zip(axes.flat, panels, strict=True):
+    for axis, (title, transform, seed) in zip(axes.flat, PANELS[args.augmentation](spacing), strict=True):
         np.random.seed(seed)  # noqa: NPY002  # the generator that the transforms use
         torch.manual_seed(seed)
         result = transform(image=volume[0].clone(), segmentation=volume[1].clone())

@@ -20,6 +20,7 @@ from nnunetv2_sa_unet.commands.arguments import add_device, at_least
 from nnunetv2_sa_unet.demo.sample import SAMPLE
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import held, make_writable
 from nnunetv2_sa_unet.programs import executable
 
 __all__ = ["Step", "add_parser", "environment", "run", "sample_step", "steps"]
@@ -27,7 +28,7 @@ __all__ = ["Step", "add_parser", "environment", "run", "sample_step", "steps"]
 DATASET_ID = 501
 DATASET = f"Dataset{DATASET_ID}_SyntheticFLAIR"
 OVERRIDE = "demo"
-PLANS = "nnUNetSAUNetDemoPlans"
+PLANS = "nnUNetSAUNetOpenflair1FinetuneDemoPlans"
 TRAINER = "nnUNetTrainerSAUNet"
 #: nnU-Net makes five folds, which takes five cases.
 FEWEST_CASES = 5
@@ -83,6 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
     for step in steps(out, device):
         executable(step.words[0])
 
+    make_writable(out)
+    with held(out):
+        return _make(out, arguments.cases, arguments.seed, device)
+
+
+def _make(out: Path, training: int, seed: int, device: str) -> int:
     start = time.monotonic()
     if not _runs(sample_step(out, device), {}):
         return 1
@@ -91,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"\nOpen {page} in a browser to see it. The weights were trained on this volume, "
         "among others: it shows what you get, and not how good it is on yours.\n"
     )
-    _make_dataset(out / "nnUNet_raw" / DATASET, arguments.cases, arguments.seed)
+    _make_dataset(out / "nnUNet_raw" / DATASET, training, seed)
     print("\nFrom here on these are commands of nnU-Net and of this package, as you would type them:\n")
     for name, value in environment(out).items():
         print(f"$ export {name}={shlex.quote(value)}")
@@ -121,12 +128,10 @@ def steps(out: Path, device: str) -> list[Step]:
     predictions = str(out / "predictions")
     model = ("-tr", TRAINER, "-p", PLANS)
     commands = {
-        "preprocess": (
-            *("nnUNetv2_plan_and_preprocess", "-d", str(DATASET_ID), "-c", "3d_fullres"),
-            *("--verify_dataset_integrity", "-npfp", str(PROCESSES), "-np", str(PROCESSES)),
+        "finetune": (
+            *("nnUNetv2_sa_unet", "finetune", "-d", str(DATASET_ID), "--override", OVERRIDE),
+            *("-f", "0", "-device", device),
         ),
-        "plan": ("nnUNetv2_sa_unet", "plan", "-d", str(DATASET_ID), "--override", OVERRIDE),
-        "train": ("nnUNetv2_train", str(DATASET_ID), "3d_fullres", "0", *model, "-device", device),
         "predict": (
             *("nnUNetv2_predict", "-i", str(raw / "imagesTs"), "-o", predictions, "-d", str(DATASET_ID)),
             *("-c", "3d_fullres", "-f", "0", *model, "-device", device, "-npp", "1", "-nps", "1"),

@@ -20,7 +20,7 @@ from nnunetv2_sa_unet.files import write_json
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.plans.overrides import Override
 
-__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run"]
+__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run", "write_if_allowed"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"note: {name} says something of {absent}, which these plans do not have")
     _compare_classes(overrides, folder)
     path = folder / f"{plans['plans_name']}.json"
-    _write_if_allowed(path, plans, dataset, arguments.force)
+    write_if_allowed(path, plans, dataset, arguments.force)
     _describe(plans, arguments.configurations or list(plans["configurations"]))
 
     trainable = "3d_fullres" if "3d_fullres" in plans["configurations"] else next(iter(plans["configurations"]))
@@ -141,13 +141,26 @@ def plans_name(base: str, overrides: Sequence[str]) -> str:
     'nnUNetSAUNetPaperSmallRunPlans'
     >>> plans_name("nnUNetResEncUNetMPlans", ["paper"])
     'nnUNetSAUNetResEncUNetMPaperPlans'
+
+    Raises:
+        InputError: a name has characters that the plans' cannot have, or two overrides have the same.
     """
     core = base.removeprefix("nnUNet").removesuffix("Plans")
-    return "".join(["nnUNetSAUNet", _camel_case(core), *(_camel_case(Path(name).stem) for name in overrides), "Plans"])
+    names = [_camel_case(Path(override).stem, f"--override {override}") for override in overrides]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            first = overrides[names.index(name)]
+            raise InputError(f"--override {first} {overrides[index]}: both are {name} in the plans' name: rename one")
+    return "".join(["nnUNetSAUNet", _camel_case(core, f"-p {base}") if core else "", *names, "Plans"])
 
 
-def _camel_case(text: str) -> str:
-    return "".join(word[0].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", text))
+def _camel_case(text: str, word: str) -> str:
+    """Letters and digits, as nnU-Net's names have them; what else could vanish without a word is refused."""
+    if not re.fullmatch(r"[-_. A-Za-z0-9]*[A-Za-z0-9][-_. A-Za-z0-9]*", text):
+        raise InputError(
+            f"{word}: names the plans: expected only the letters A to Z, digits, blanks and - _ . in the name {text!r}"
+        )
+    return "".join(part[0].upper() + part[1:] for part in re.findall(r"[A-Za-z0-9]+", text))
 
 
 def _shipped() -> list[str]:
@@ -159,15 +172,23 @@ def load_override(name_or_file: str) -> Override:
     """Read and check an override.
 
     Raises:
-        InputError: if it is neither a shipped one nor a file, or something in it is wrong.
+        InputError: if it is neither a shipped one nor a file, or something in it is wrong, or if its plans would be
+            named as those of a shipped one that says something else.
     """
     from nnunetv2_sa_unet.plans.overrides import parse_override
 
+    def shipped(name: str) -> Override:
+        resource = resources.files("nnunetv2_sa_unet.plans_overrides") / f"{name}.json"
+        return parse_override(json.loads(resource.read_text(encoding="utf-8")), f"{name}.json")
+
     if name_or_file in _shipped():
-        resource = resources.files("nnunetv2_sa_unet.plans_overrides") / f"{name_or_file}.json"
-        return parse_override(json.loads(resource.read_text(encoding="utf-8")), f"{name_or_file}.json")
+        return shipped(name_or_file)
     hint = f"give a JSON file or one of: {', '.join(_shipped())}"
-    return parse_override(load_json(Path(name_or_file), hint), name_or_file)
+    override = parse_override(load_json(Path(name_or_file), hint), name_or_file)
+    for name in _shipped():
+        if plans_name("", [name_or_file]) == plans_name("", [name]) and override != shipped(name):
+            raise InputError(f"{name_or_file}: its plans would be named as those of the shipped {name}: rename it")
+    return override
 
 
 def load_json(path: Path, hint: str) -> Any:
@@ -197,7 +218,7 @@ def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
             )
 
 
-def _write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:
+def write_if_allowed(path: Path, plans: dict[str, Any], dataset: str, force: bool) -> None:
     """Write the plans unless that would replace others, or those that a trained model was made with."""
     from nnunetv2_sa_unet.nnunet.model_folder import is_trained
 

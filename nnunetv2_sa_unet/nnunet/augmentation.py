@@ -41,6 +41,7 @@ __all__ = [
     "paper_initial_patch_size",
     "paper_mirror_axes",
     "paper_training_transforms",
+    "position_of_flips",
     "transposition_obstacle",
 ]
 
@@ -237,10 +238,19 @@ def _nnunet_tail(
         do_dummy_2d_data_aug=False,
         **nnunet,
     )
+    return list(composed.transforms[position_of_flips(composed) + 1 :])
+
+
+def position_of_flips(composed: ComposeTransforms) -> int:
+    """Where nnU-Net's training transforms flip: the last thing they do to image and label alike.
+
+    Raises:
+        RuntimeError: they do not flip exactly once, so this release of nnU-Net is not known.
+    """
     flips = [i for i, transform in enumerate(composed.transforms) if isinstance(transform, MirrorTransform)]
     if len(flips) != 1:
         raise RuntimeError(
             f"nnU-Net's training transforms hold {len(flips)} MirrorTransform, expected 1: this release of "
-            "nnU-Net orders its augmentation in a way that the augmentation 'paper' does not know."
+            "nnU-Net orders its augmentation in a way that the augmentations 'paper' and 'sites' do not know."
         )
-    return list(composed.transforms[flips[0] + 1 :])
+    return flips[0]

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.plans.overrides import Training
 
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-__all__ = ["PlateauSchedule", "build_optimizer", "plateau_learning_rate", "set_hyperparameters"]
+__all__ = [
+    "PlateauSchedule", "WarmupSchedule", "build_optimizer", "plateau_learning_rate", "set_hyperparameters",
+    "warmup_learning_rate",
+]  # fmt: skip
+
+# nnU-Net's, of its polynomial decay.
+POWER = 0.9
 
 # Keras' ReduceLROnPlateau as the authors' script calls it.
 FACTOR = 0.1
@@ -95,5 +102,67 @@ class PlateauSchedule:
     def step(self, current_epoch: int) -> None:
         """Set the learning rate of epoch ``current_epoch``, counted from 0."""
         learning_rate = plateau_learning_rate(self.initial_lr, self.val_losses()[:current_epoch])
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+
+
+def warmup_learning_rate(initial_lr: float, iteration: int, warmup: int, total: int) -> float:
+    """Return the learning rate of an iteration: up to ``initial_lr`` linearly, then down polynomially to 0.
+
+    Args:
+        initial_lr: the highest learning rate, that of iteration ``warmup``.
+        iteration: counted from 0.
+        warmup: iterations over which the rate rises.
+        total: iterations of the whole training, more than ``warmup``.
+    """
+    if iteration < warmup:
+        return initial_lr * (iteration + 1) / (warmup + 1)
+    left = 1 - (iteration - warmup) / (total - warmup)
+    return initial_lr * float(left**POWER)
+
+
+class WarmupSchedule:
+    """Warm-up and polynomial decay from batch to batch.
+
+    Like :class:`PlateauSchedule` it has no state that a continued training would have to restore.
+
+    Args:
+        optimizer: whose learning rate is set.
+        initial_lr: the highest learning rate.
+        warmup: iterations over which the rate rises.
+        epochs: of the whole training.
+        iterations_per_epoch: batches an epoch.
+
+    Raises:
+        InputError: the warm-up is as long as the training, or longer.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, initial_lr: float, warmup: int, epochs: int, iterations_per_epoch: int
+    ) -> None:
+        self.total = epochs * iterations_per_epoch
+        if warmup >= self.total:
+            raise InputError(
+                f"training.warmup_iterations: found {warmup}, but the training has {self.total} iterations in all "
+                f"({epochs} epochs of {iterations_per_epoch}): warm up over fewer, or train longer"
+            )
+        self.optimizer = optimizer
+        self.initial_lr = initial_lr
+        self.warmup = warmup
+        self.iterations_per_epoch = iterations_per_epoch
+        self.iteration = 0
+
+    def step(self, current_epoch: int) -> None:
+        """Set the learning rate of the first batch of epoch ``current_epoch``, counted from 0."""
+        self._set(current_epoch * self.iterations_per_epoch)
+
+    def step_iteration(self) -> None:
+        """Set the learning rate of the next batch."""
+        self._set(self.iteration + 1)
+
+    def _set(self, iteration: int) -> None:
+        self.iteration = iteration
+        # After the last batch of all there is none whose rate this would be.
+        learning_rate = warmup_learning_rate(self.initial_lr, min(iteration, self.total), self.warmup, self.total)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate

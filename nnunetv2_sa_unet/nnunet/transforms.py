@@ -1,6 +1,6 @@
-"""The two transforms of the paper's augmentation that batchgeneratorsv2 does not have.
+"""The transforms that batchgeneratorsv2 does not have: coils, motion, contrasts and slices of other scanners.
 
-Both change intensities only, take images of shape (c, y, x) or (c, z, y, x) and follow the library's
+All change intensities only, take images of shape (c, y, x) or (c, z, y, x) and follow the library's
 conventions: magnitudes come from ``sample_scalar`` (NumPy's global generator), choices from torch's, so that
 nnU-Net's seeding of its workers reaches them.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from batchgeneratorsv2.helpers.scalar_type import sample_scalar
 from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 
-__all__ = ["BiasFieldTransform", "MotionGhostingTransform"]
+__all__ = ["BiasFieldTransform", "IntensityMapTransform", "MotionGhostingTransform", "ThickSlicesTransform"]
 
 
 class BiasFieldTransform(ImageOnlyTransform):  # type: ignore[misc]  # the library is untyped
@@ -115,3 +116,98 @@ class MotionGhostingTransform(ImageOnlyTransform):  # type: ignore[misc]  # the 
         lines = torch.fft.rfft(img, dim=-2) * weights
         ghosted: torch.Tensor = torch.fft.irfft(lines, n=img.shape[-2], dim=-2)
         return ghosted
+
+
+class IntensityMapTransform(ImageOnlyTransform):  # type: ignore[misc]  # the library is untyped
+    """Map intensities by a random increasing function, as another scanner or sequence would.
+
+    The function is piecewise linear over equally wide pieces between two percentiles of the patch, which it
+    keeps, and the identity outside of them. The pieces' rises are fractions of the whole drawn from a symmetric
+    Dirichlet distribution. So the order of any two voxels stays, and with it that lesions are brighter than white
+    matter; how much brighter changes.
+
+    Each channel draws a function of its own. A channel whose percentiles coincide is left as it is.
+
+    Args:
+        percentiles: the two between which intensities change, in percent.
+        pieces: number of pieces, at least 2.
+        concentration: of the Dirichlet distribution; the higher, the closer to the identity.
+
+    Raises:
+        ValueError: percentiles out of order, fewer than 2 pieces, or a concentration not above 0.
+    """
+
+    def __init__(self, percentiles: tuple[float, float], pieces: int, concentration: float) -> None:
+        super().__init__()
+        if not 0 <= percentiles[0] < percentiles[1] <= 100:
+            raise ValueError(f"percentiles are {percentiles}, expected 0 <= lower < upper <= 100")
+        if pieces < 2 or not concentration > 0:
+            raise ValueError(f"pieces and concentration are {pieces} and {concentration}, expected >= 2 and > 0")
+        self.percentiles = percentiles
+        self.pieces = pieces
+        self.concentration = concentration
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
+        image: torch.Tensor = data_dict["image"]
+        draw = np.random.dirichlet  # the generator that sample_scalar draws from
+        rises = [draw([self.concentration] * self.pieces) for _ in image]
+        # NumPy selects two values where torch.quantile sorts all, and takes no more than 2**24.
+        ranges = [np.percentile(channel.numpy(), self.percentiles) for channel in image]
+        return {"rises": torch.tensor(np.array(rises)), "ranges": torch.tensor(np.array(ranges))}
+
+    def _apply_to_image(self, img: torch.Tensor, **params: Any) -> torch.Tensor:
+        mapped = [
+            self._map(channel, low, high, rises)
+            for channel, (low, high), rises in zip(img, params["ranges"].tolist(), params["rises"], strict=True)
+        ]
+        return torch.stack(mapped)
+
+    def _map(self, channel: torch.Tensor, low: float, high: float, rises: torch.Tensor) -> torch.Tensor:
+        if not low < high:
+            return channel
+        position = (channel - low) / (high - low) * self.pieces
+        piece = position.clamp(0, self.pieces - 1).long()
+        starts = torch.cat((torch.zeros(1, dtype=rises.dtype), rises.cumsum(0)[:-1])).to(channel.dtype)
+        risen = starts[piece] + rises.to(channel.dtype)[piece] * (position - piece)
+        return torch.where((channel > low) & (channel < high), low + (high - low) * risen, channel)
+
+
+class ThickSlicesTransform(ImageOnlyTransform):  # type: ignore[misc]  # the library is untyped
+    """Average neighbouring slices, as a scan with thicker slices would have.
+
+    A random number n of consecutive slices become their mean, n times; the first and last group of a patch may
+    be cut off by its border. This is what nnU-Net's preprocessing makes of thick slices: through plane it repeats
+    the nearest slice (order 0). Each channel draws its own n and where its groups start.
+
+    Args:
+        factors: values of n to choose from, all of them at least 2.
+
+    Shape:
+        image (c, z, y, x) → the same.
+
+    Raises:
+        ValueError: a factor below 2.
+    """
+
+    def __init__(self, factors: Sequence[int]) -> None:
+        super().__init__()
+        if min(factors) < 2:
+            raise ValueError(f"factors are {tuple(factors)}, expected values of 2 or more")
+        self.factors = tuple(factors)
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
+        image: torch.Tensor = data_dict["image"]
+        return {"groups": [self._groups(image.shape[1]) for _ in image]}
+
+    def _groups(self, slices: int) -> torch.Tensor:
+        """The number of each slice's group, shape (slices,)."""
+        factor = self.factors[int(torch.randint(len(self.factors), ()))]
+        return (torch.arange(slices) + int(torch.randint(factor, ()))) // factor
+
+    def _apply_to_image(self, img: torch.Tensor, **params: Any) -> torch.Tensor:
+        return torch.stack([_mean_of(channel, groups) for channel, groups in zip(img, params["groups"], strict=True)])
+
+
+def _mean_of(channel: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    sums = torch.zeros_like(channel).index_add_(0, groups, channel)
+    return sums[groups] / groups.bincount()[groups].to(channel.dtype).view(-1, 1, 1)

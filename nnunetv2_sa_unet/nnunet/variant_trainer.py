@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from nnunetv2_sa_unet.nnunet.augmentation import (
     paper_training_transforms,
     transposition_obstacle,
 )
+from nnunetv2_sa_unet.nnunet.averaging import WeightAverage
 from nnunetv2_sa_unet.nnunet.loss import PaperLoss
 from nnunetv2_sa_unet.nnunet.model_folder import (
     VERSION_KEY,
@@ -34,7 +36,9 @@ from nnunetv2_sa_unet.nnunet.model_folder import (
     stored_plans,
     with_stored_network,
 )
-from nnunetv2_sa_unet.nnunet.recipe import PlateauSchedule, build_optimizer, set_hyperparameters
+from nnunetv2_sa_unet.nnunet.orientation import note_orientations
+from nnunetv2_sa_unet.nnunet.recipe import PlateauSchedule, WarmupSchedule, build_optimizer, set_hyperparameters
+from nnunetv2_sa_unet.nnunet.sites_augmentation import sites_training_transforms
 from nnunetv2_sa_unet.plans.checks import remarks
 from nnunetv2_sa_unet.plans.configurations import resolve, with_variant
 from nnunetv2_sa_unet.plans.overrides import parse_training
@@ -85,6 +89,7 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
 
         super().__init__(plans, configuration, fold, dataset_json, device)
 
+        self.weight_average: WeightAverage | None = None  # -> initialize, as the network
         set_hyperparameters(self, self.training_block)
         self._log_choices()
 
@@ -132,6 +137,15 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
         )
         return network
 
+    def initialize(self) -> None:
+        super().initialize()
+        if self.training_block.ema is not None:
+            self.weight_average = WeightAverage(self.network, self.optimizer, self.training_block.ema)
+
+    def save_checkpoint(self, filename: str) -> None:
+        with self._averaged_weights():
+            super().save_checkpoint(filename)
+
     def load_checkpoint(self, *checkpoint: Any, **named: Any) -> None:
         # A path or, in later versions of nnU-Net, also a loaded checkpoint, under a name that has changed.
         try:
@@ -152,7 +166,33 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
         # A fold that is trained anew, neither continued nor validated, would mix two networks in one folder.
         if self.differs_from_stored and not self.continues:
             raise self._other_network(Path(self.output_folder_base))
+        note_orientations(self)
         super().on_train_start()
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        outputs: dict[str, Any] = super().train_step(batch)
+        if self.weight_average is not None:
+            self.weight_average.update()
+        if isinstance(self.lr_scheduler, WarmupSchedule):
+            self.lr_scheduler.step_iteration()
+        return outputs
+
+    def on_validation_epoch_start(self) -> None:
+        if self.weight_average is not None:
+            self.weight_average.exchange()
+        super().on_validation_epoch_start()
+
+    def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
+        super().on_validation_epoch_end(val_outputs)
+        if self.weight_average is not None:
+            self.weight_average.exchange()
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        with self._averaged_weights():
+            super().perform_actual_validation(save_probabilities)
+
+    def _averaged_weights(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.weight_average is None else self.weight_average.in_use()
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         # After the validation nnU-Net asks for deep supervision whether or not the training had it.
@@ -168,6 +208,14 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
         if self.training_block.lr_schedule == "plateau":
             lr_scheduler = PlateauSchedule(
                 optimizer, self.initial_lr, lambda: self.logger.get_value("val_losses", step=None)
+            )
+        elif self.training_block.warmup_iterations is not None:
+            lr_scheduler = WarmupSchedule(
+                optimizer,
+                self.initial_lr,
+                self.training_block.warmup_iterations,
+                self.num_epochs,
+                self.num_iterations_per_epoch,
             )
         return optimizer, lr_scheduler
 
@@ -225,7 +273,7 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
             )
         if choice == "none":
             return self.get_validation_transforms(deep_supervision_scales, **labels)
-        return super().get_training_transforms(
+        nnunets = super().get_training_transforms(
             patch_size,
             rotation_for_DA,
             deep_supervision_scales,
@@ -234,3 +282,6 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
             use_mask_for_norm=use_mask_for_norm,
             **labels,
         )
+        if choice == "sites":
+            return sites_training_transforms(nnunets, self.configuration_manager.spacing)
+        return nnunets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -12,7 +13,7 @@ from nnunetv2_sa_unet.plans.overrides import Override, parse_training, values_fo
 from nnunetv2_sa_unet.plans.topology import apply_values, apply_variant
 from nnunetv2_sa_unet.plans.variants import Variant
 
-__all__ = ["override_plans", "resolve", "with_variant"]
+__all__ = ["override_plans", "override_training", "resolve", "with_variant"]
 
 _OVERRIDABLE = ("patch_size", "batch_size")
 
@@ -64,13 +65,54 @@ def override_plans(
             for_itself = values_for(overrides, chain[-1:])
             values = {key: value for key, value in values.items() if key not in own or key in for_itself}
             configuration = resolve(plans, name)
-            training = {**configuration.get("training", {}), **values.get("training", {})}
-            parse_training(training, "training")
+            training = _merged_training(configuration, values)
             result = apply_values(configuration, values)
-            if training:
+            if training or "training" in configuration:
                 result["training"] = training
             _write(rewritten, name, result)
     return rewritten
+
+
+def override_training(plans: Mapping[str, Any], overrides: Sequence[Override], name: str) -> dict[str, Any]:
+    """Return a copy of a model's plans in which a configuration is trained in another way; its network stays.
+
+    Args:
+        plans: with a network of this package.
+        overrides: of patch, batch and training; later ones win key by key.
+        name: of the configuration.
+
+    Raises:
+        InputError: an override changes the network, or the patch cannot be halved as often as the network does.
+    """
+    rewritten = deepcopy(dict(plans))
+    with _named(plans, name):
+        values = values_for(overrides, _chain(plans, name))
+        others = values.keys() - {*_OVERRIDABLE, "training"}
+        if others:
+            raise InputError(
+                f"{', '.join(sorted(others))}: set by an override, but the network is that of the model: leave it out"
+            )
+        configuration = resolve(plans, name)
+        training = _merged_training(configuration, values)
+        configuration |= {key: values[key] for key in _OVERRIDABLE if key in values}
+        strides = [
+            math.prod(axis) for axis in zip(*configuration["architecture"]["arch_kwargs"]["strides"], strict=True)
+        ]
+        patch = configuration["patch_size"]
+        if len(patch) != len(strides) or any(edge % stride for edge, stride in zip(patch, strides, strict=True)):
+            raise InputError(
+                f"patch_size: found {patch}, expected multiples of {strides}, by which the network shrinks it"
+            )
+        _write(rewritten, name, configuration | {"training": training})
+    return rewritten
+
+
+def _merged_training(configuration: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The training block with what overrides set in it and what they take back."""
+    training = {**configuration.get("training", {}), **values.get("training", {})}
+    training = {key: value for key, value in training.items() if value is not None}
+    parse_training(training, "training")
+    return training
 
 
 def _chain(plans: Mapping[str, Any], name: str) -> list[str]:

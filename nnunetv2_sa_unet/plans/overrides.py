@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from nnunetv2_sa_unet.errors import InputError
 
@@ -28,7 +28,8 @@ _SWITCHES = frozenset(
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # JSON as Python reads it has Infinity and NaN, which are no setting of anything.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Training(_Strict):
@@ -38,13 +39,17 @@ class Training(_Strict):
         num_epochs: epochs (nnU-Net: 1000).
         num_iterations_per_epoch: training batches an epoch (nnU-Net: 250).
         num_val_iterations_per_epoch: validation batches an epoch (nnU-Net: 50).
-        initial_lr: learning rate at the start (nnU-Net: 1e-2).
-        weight_decay: weight decay (nnU-Net: 3e-5).
+        initial_lr: learning rate at the start, at most 1 (nnU-Net: 1e-2).
+        weight_decay: weight decay, at most 1 (nnU-Net: 3e-5).
         optimizer: ``SGD`` is nnU-Net's, with Nesterov momentum 0.99.
         lr_schedule: ``poly`` is nnU-Net's; ``plateau`` is the paper's (``nnunet.recipe``).
+        warmup_iterations: batches over which the learning rate rises to ``initial_lr``; ``poly`` then falls from
+            batch to batch and not from epoch to epoch. Fewer than the training has; not with ``plateau``.
+        ema: decay of an exponential moving average of the weights over batches, which is what is validated and
+            saved for prediction (nnU-Net: no average).
         loss: ``nnunet`` is nnU-Net's Dice + cross-entropy; ``paper`` see ``nnunet.loss``.
-        augmentation: ``nnunet`` is nnU-Net's; ``paper`` see ``nnunet.augmentation``; ``none`` trains on unchanged
-            patches.
+        augmentation: ``nnunet`` is nnU-Net's; ``paper`` see ``nnunet.augmentation``; ``sites`` see
+            ``nnunet.sites_augmentation``; ``none`` trains on unchanged patches.
         deep_supervision: losses at lower resolutions too (nnU-Net: true).
         oversample_foreground_percent: fraction of a batch that must hold foreground (nnU-Net: 0.33).
         save_every: epochs between checkpoints (nnU-Net: 50).
@@ -53,15 +58,23 @@ class Training(_Strict):
     num_epochs: PositiveInt | None = None
     num_iterations_per_epoch: PositiveInt | None = None
     num_val_iterations_per_epoch: PositiveInt | None = None
-    initial_lr: PositiveFloat | None = None
-    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    initial_lr: Annotated[float, Field(gt=0, le=1)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
     optimizer: Literal["SGD", "Adam", "AdamW"] | None = None
     lr_schedule: Literal["poly", "plateau"] | None = None
+    warmup_iterations: PositiveInt | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     loss: Literal["nnunet", "paper"] | None = None
-    augmentation: Literal["nnunet", "paper", "none"] | None = None
+    augmentation: Literal["nnunet", "paper", "sites", "none"] | None = None
     deep_supervision: bool | None = None
     oversample_foreground_percent: Annotated[float, Field(ge=0, le=1)] | None = None
     save_every: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Training:
+        if self.lr_schedule == "plateau" and self.warmup_iterations is not None:
+            raise ValueError("warmup_iterations goes with lr_schedule poly, not plateau: set one of the two to null")
+        return self
 
 
 class Values(_Strict):
@@ -142,16 +155,17 @@ def values_for(overrides: Iterable[Override], chain: Sequence[str]) -> dict[str,
         chain: the configuration's ancestors (``inherits_from``), the most distant first, and its own name.
 
     Returns:
-        the values that are set, ``training`` as a dictionary of those that are set in it.
+        the values that are set, ``training`` as a dictionary of those that are set in it. There, None is a value:
+        nnU-Net's own in place of an earlier override's.
     """
     merged: dict[str, Any] = {}
     training: dict[str, Any] = {}
     for override in overrides:
         for name in (_ALL_CONFIGURATIONS, *chain):
             if name in override.configurations:
-                values = override.configurations[name].model_dump(exclude_none=True)
-                training |= values.pop("training", {})
-                merged |= values
+                values = override.configurations[name]
+                merged |= values.model_dump(exclude_none=True, exclude={"training"})
+                training |= values.training.model_dump(exclude_unset=True)
     return merged | ({"training": training} if training else {})
 
 
@@ -164,6 +178,8 @@ def _validate(model: type[_Model], document: Any, source: str) -> _Model:
 
 def _describe(item: Mapping[str, Any], source: str) -> str:
     field = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "value_error":
+        return f"{source}: {field or 'content'}: {item['ctx']['error']}"
     if item["type"] != "extra_forbidden":
         return f"{source}: {field or 'content'}: found {item['input']!r}: {item['msg']}"
     if item["loc"][-1] in _SWITCHES:

@@ -6,19 +6,20 @@ import json
 import os
 import subprocess
 import zipfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import write_json, write_text
+from nnunetv2_sa_unet.files import write_json
+from nnunetv2_sa_unet.plans.configurations import resolve
 from nnunetv2_sa_unet.programs import executable
 from nnunetv2_sa_unet.study.ablation import Study
-from nnunetv2_sa_unet.study.crossvalidation import validation_pairs
-from nnunetv2_sa_unet.study.formats import as_markdown, write_csv
+from nnunetv2_sa_unet.study.crossvalidation import draw_folds
 from nnunetv2_sa_unet.study.gpus import free_gpu, lock_folder, only_one
 
-__all__ = ["evaluate", "make_splits", "plan", "resume_options", "train", "write_table"]
+__all__ = ["make_splits", "plan", "resume_options", "tables", "train"]
 
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 _LAST_LINES = 15
@@ -34,20 +35,11 @@ def make_splits(study: Study) -> None:
 
     Its trainer does so at the start of a training, and two that start at once would both write the file.
     """
-    if study.splits_file.is_file():
+    if Path(study.splits_file).is_file():
         return
-    import numpy as np
-    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-    from nnunetv2.utilities.crossval_split import generate_crossval_split
-
-    from nnunetv2_sa_unet.plans.configurations import resolve
-
-    plans = json.loads(Path(study.preprocessed, f"{study.plans}.json").read_text(encoding="utf-8"))
-    folder = str(Path(study.preprocessed, resolve(plans, study.configuration)["data_identifier"]))
-    cases = infer_dataset_class(folder).get_identifiers(folder)
-    # The arguments of nnUNetTrainer.do_split, so these are the folds that any training would have made.
-    splits = generate_crossval_split(list(np.sort(list(cases))), seed=12345, n_splits=5)
-    write_json(study.splits_file, [{part: [str(case) for case in split[part]] for part in split} for split in splits])
+    plans = json.loads(Path(study.plans_file).read_text(encoding="utf-8"))
+    data = Path(study.preprocessed, resolve(plans, study.configuration)["data_identifier"])
+    write_json(Path(study.splits_file), draw_folds(data))
 
 
 def train(study: Study, variant: str, fold: int) -> None:
@@ -73,14 +65,14 @@ def train(study: Study, variant: str, fold: int) -> None:
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(free_gpu(study.gpus, lock_folder()))
         where = [str(study.number), study.configuration, str(fold)]
         command = ["nnUNetv2_train", *where, "-tr", variant, "-p", study.plans, "-device", study.device, *words]
-        log = study.log(variant, fold)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as stream:
+        name = f"{variant}_fold_{fold}"
+        with _log(study, name) as stream:
             print(*command, file=stream, flush=True)
             status = subprocess.run(
                 [*executable(command[0]), *command[1:]], env=environment, stdout=stream, stderr=subprocess.STDOUT
             ).returncode
     if status or not study.is_finished(variant, fold):
+        log = study.log(name)
         last = [line[:200] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]]
         raise InputError("\n".join([f"{' '.join(command)}: ended with status {status}; see {log}:", *last]))
 
@@ -105,35 +97,22 @@ def resume_options(study: Study, variant: str, fold: int) -> list[str] | None:
     return ["--c"] if any(others) else []
 
 
-def evaluate(study: Study, variant: str) -> None:
-    """Score the validation cases of all folds of a variant with the metrics of the challenge.
-
-    Links to the references and predictions lie in ``references`` and ``predictions`` of the variant's folder.
-    """
-    pairs = validation_pairs(Path(study.preprocessed), study.model_folder(variant), study.folds)
-    output = Path(study.output, variant)
-    _link(output / "references", [pair.reference for pair in pairs])
-    _link(output / "predictions", [pair.prediction for pair in pairs])
-    _run_ours("evaluate", str(output / "references"), str(output / "predictions"), "-o", str(output))
+def tables(study: Study) -> None:
+    """Write the tables of all variants into the study's folder."""
+    words = ["-d", study.dataset, "-c", study.configuration, "-p", study.plans, "-o", study.output]
+    words += ["--folds", *map(str, study.folds), "--variants", *study.variants]
+    # The command that runs the study prints what stands in the files.
+    with _log(study, "tables") as stream:
+        _run_ours("tables", *words, stdout=stream)
 
 
-def write_table(study: Study, markdown: Path, comma_separated: Path) -> None:
-    """Write the table in both forms."""
-    table = study.table()
-    write_csv(comma_separated, table)
-    write_text(markdown, as_markdown(table))
+@contextmanager
+def _log(study: Study, name: str) -> Iterator[IO[str]]:
+    path = study.log(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream:
+        yield stream
 
 
-def _link(folder: Path, targets: Sequence[Path]) -> None:
-    """Make a folder of links to those targets that exist; ``evaluate`` names what is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        if old.is_symlink():
-            old.unlink()
-    for target in targets:
-        if target.is_file():
-            (folder / target.name).symlink_to(target)
-
-
-def _run_ours(*words: str) -> None:
-    subprocess.run([*executable("nnUNetv2_sa_unet"), *words], check=True)
+def _run_ours(*words: str, stdout: IO[str] | None = None) -> None:
+    subprocess.run([*executable("nnUNetv2_sa_unet"), *words], check=True, stdout=stdout)

@@ -12,6 +12,8 @@ import pytest
 
 from nnunetv2_sa_unet.commands import demo
 from nnunetv2_sa_unet.commands.main import main
+from nnunetv2_sa_unet.commands.plan import plans_name
+from nnunetv2_sa_unet.weights.registry import DEFAULT
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -23,24 +25,23 @@ def parsed(*words: str) -> argparse.Namespace:
 def test_steps_are_nnunets_own_commands_in_order():
     steps = demo.steps(Path("demo"), "cpu")
     assert [step.words[:2] for step in steps] == [
-        ("nnUNetv2_plan_and_preprocess", "-d"),
-        ("nnUNetv2_sa_unet", "plan"),
-        ("nnUNetv2_train", "501"),
+        ("nnUNetv2_sa_unet", "finetune"),
         ("nnUNetv2_predict", "-i"),
         ("nnUNetv2_sa_unet", "evaluate"),
     ]
-    train, predict, evaluate = steps[2].words, steps[3].words, steps[4].words
+    train, predict, evaluate = (step.words for step in steps)
     # What is predicted and scored is what training never saw, with the model that was trained.
     assert predict[2].endswith("imagesTs")
     assert evaluate[2].endswith("labelsTs")
     assert predict[predict.index("-o") + 1] == evaluate[3]
-    for option in ("-tr", "-p", "-device"):
+    assert predict[predict.index("-p") + 1] == plans_name(f"nnUNet{DEFAULT}Plans", ["finetune", "demo"])
+    for option in ("-d", "-f", "-device"):
         assert train[train.index(option) + 1] == predict[predict.index(option) + 1]
     assert len({step.log for step in steps}) == len(steps)
 
 
-@pytest.mark.parametrize("name", ["nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict"])
-def test_nnunet_knows_every_option_that_the_demo_gives(name, monkeypatch, capsys):
+def test_nnunet_knows_every_option_that_the_demo_gives(monkeypatch, capsys):
+    name = "nnUNetv2_predict"
     words = next(step.words for step in demo.steps(Path("demo"), "cpu") if step.words[0] == name)
     (program,) = entry_points(group="console_scripts", name=name)
     monkeypatch.setattr(sys, "argv", [name, "-h"])
@@ -118,5 +119,5 @@ def test_a_missing_program_is_named_before_anything_is_written(tmp_path, monkeyp
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     assert main(["demo", "--out", str(tmp_path / "out")]) == 1
-    assert "nnUNetv2_plan_and_preprocess: not found" in capsys.readouterr().err
+    assert "nnUNetv2_predict: not found" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

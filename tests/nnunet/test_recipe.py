@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnunetv2_sa_unet.nnunet.recipe import PlateauSchedule, plateau_learning_rate
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.nnunet.recipe import (
+    PlateauSchedule,
+    WarmupSchedule,
+    plateau_learning_rate,
+    warmup_learning_rate,
+)
 
 FALLING = [1.0, 0.9, 0.8, 0.7]
 
@@ -48,3 +54,42 @@ def test_a_schedule_made_anew_goes_on_as_if_it_had_not_been():
         rates.append(optimizer.param_groups[0]["lr"])
 
     assert rates == pytest.approx([1e-3] * 4 + [1e-4] * 4 + [1e-5])
+
+
+def test_the_warm_up_agrees_with_torchs_own():
+    """torch's schedulers for the two parts, one after the other."""
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    warmup, total = 4, 20
+    reference = torch.optim.lr_scheduler.SequentialLR(
+        optimizer,
+        [
+            torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup),
+            torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=total - warmup, power=0.9),
+        ],
+        milestones=[warmup],
+    )
+    for iteration in range(total):
+        assert warmup_learning_rate(1e-3, iteration, warmup, total) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
+
+
+def test_a_warm_up_made_anew_goes_on_as_if_it_had_not_been():
+    def rates(epochs):
+        optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1)
+        schedule = WarmupSchedule(optimizer, 1e-3, warmup=3, epochs=4, iterations_per_epoch=2)
+        for epoch in epochs:
+            schedule.step(epoch)
+            for _ in range(2):
+                yield optimizer.param_groups[0]["lr"]
+                schedule.step_iteration()
+
+    undisturbed = list(rates(range(4)))
+    assert undisturbed == pytest.approx([warmup_learning_rate(1e-3, iteration, 3, 8) for iteration in range(8)])
+    assert [*rates(range(2)), *rates(range(2, 4))] == undisturbed
+
+
+def test_a_warm_up_without_end_is_refused():
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    with pytest.raises(InputError, match=r"warmup_iterations: found 100, .* 100 iterations in all \(4 epochs of 25\)"):
+        WarmupSchedule(optimizer, 1e-3, warmup=100, epochs=4, iterations_per_epoch=25)

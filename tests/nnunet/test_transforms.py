@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_sa_unet.nnunet.transforms import BiasFieldTransform, MotionGhostingTransform
+from nnunetv2_sa_unet.nnunet.transforms import (
+    BiasFieldTransform,
+    IntensityMapTransform,
+    MotionGhostingTransform,
+    ThickSlicesTransform,
+)
 
 SHAPES = [(2, 24, 31), (2, 6, 24, 31)]
 
@@ -102,3 +107,91 @@ def test_ghosting_keeps_the_mean_along_y(shape: tuple[int, ...]) -> None:
 def test_an_interval_that_would_scale_the_centre_of_k_space_is_refused() -> None:
     with pytest.raises(ValueError, match="intervals"):
         MotionGhostingTransform((1, 2), (0.5, 0.7))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_intensity_map_keeps_order_and_range(shape: tuple[int, ...]) -> None:
+    image = torch.randn(shape)
+    result = IntensityMapTransform((1, 99.5), pieces=6, concentration=4)(image=image.clone())["image"]
+    assert result.shape == image.shape
+    assert result.dtype == image.dtype
+    for before, after in zip(image.flatten(1), result.flatten(1), strict=True):
+        assert not torch.allclose(before, after, atol=0.05)
+        assert (after[before.argsort()].diff() > -1e-5).all()
+        low, high = np.percentile(before.numpy(), (1, 99.5))
+        outside = (before < low) | (before > high)
+        assert torch.equal(before[outside], after[outside])
+
+
+def test_the_intensity_map_is_linear_between_knots_that_rise_by_the_fractions_drawn() -> None:
+    transform = IntensityMapTransform((0, 100), pieces=2, concentration=4)
+    image = torch.linspace(10, 20, 21).view(1, 1, 21)
+    rises = transform.get_parameters(image=image)["rises"]
+    assert rises.sum().item() == pytest.approx(1)
+    parameters = {"rises": torch.tensor([[0.8, 0.2]]), "ranges": torch.tensor([[10.0, 20.0]])}
+    result = transform.apply({"image": image}, **parameters)["image"]
+    expected = torch.cat((torch.linspace(10, 18, 11), torch.linspace(18, 20, 11)[1:]))
+    torch.testing.assert_close(result.flatten(), expected)
+
+
+def test_channels_draw_intensity_maps_of_their_own() -> None:
+    channel = torch.randn(1, 24, 24)
+    first, second = IntensityMapTransform((1, 99.5), 6, 4)(image=channel.repeat(2, 1, 1))["image"]
+    assert not torch.allclose(first, second)
+
+
+def test_an_empty_patch_has_no_intensities_to_map() -> None:
+    image = torch.zeros(1, 4, 8, 8)
+    assert torch.equal(IntensityMapTransform((1, 99.5), 6, 4)(image=image.clone())["image"], image)
+
+
+@pytest.mark.parametrize("arguments", [((99, 1), 6, 4), ((1, 99), 1, 4), ((1, 99), 6, 0), ((1, 101), 6, 4)])
+def test_an_intensity_map_of_nothing_is_refused(arguments: tuple[tuple[float, float], int, float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        IntensityMapTransform(*arguments)
+
+
+def test_thick_slices_are_means_of_neighbours() -> None:
+    transform = ThickSlicesTransform([3])
+    image = torch.arange(8.0).view(1, 8, 1, 1).repeat(1, 1, 2, 2)
+    starts = set()
+    for _ in range(20):
+        result = transform(image=image.clone())["image"]
+        assert torch.equal(result[..., 0, 0], result[..., 1, 1])
+        profile = result[0, :, 0, 0]
+        starts.add(tuple(profile.tolist()))
+    # Groups start at any slice, and those at the border may be cut off by it.
+    assert starts == {
+        (1, 1, 1, 4, 4, 4, 6.5, 6.5),
+        (0, 2, 2, 2, 5, 5, 5, 7),
+        (0.5, 0.5, 3, 3, 3, 6, 6, 6),
+    }
+
+
+def test_channels_draw_thicknesses_of_their_own() -> None:
+    image = torch.randn(1, 12, 8, 8).repeat(6, 1, 1, 1)
+    result = ThickSlicesTransform((2, 3))(image=image.clone())["image"]
+    assert result.shape == image.shape
+    assert len({channel.numpy().tobytes() for channel in result}) > 1
+    torch.testing.assert_close(result.mean((1, 2, 3)), image.mean((1, 2, 3)), atol=0.1, rtol=0)
+
+
+def test_slices_that_stay_as_they_are_are_refused() -> None:
+    with pytest.raises(ValueError, match="factors"):
+        ThickSlicesTransform((1, 2))
+
+
+@pytest.mark.parametrize(
+    "transform", [IntensityMapTransform((1, 99.5), 6, 4), ThickSlicesTransform((2, 3))], ids=lambda t: type(t).__name__
+)
+def test_labels_stay_and_seeds_decide(transform: IntensityMapTransform | ThickSlicesTransform) -> None:
+    image, label = torch.randn(2, 6, 24, 31), torch.randint(0, 3, (1, 6, 24, 31), dtype=torch.int16)
+    results = []
+    for seed in (3, 3, 4):
+        np.random.seed(seed)  # noqa: NPY002  # the generator that the transforms use
+        torch.manual_seed(seed)
+        result = transform(image=image.clone(), segmentation=label.clone())
+        assert torch.equal(result["segmentation"], label)
+        results.append(result["image"])
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])

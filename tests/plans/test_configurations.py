@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.plans.configurations import override_plans, resolve, with_variant
+from nnunetv2_sa_unet.plans.configurations import override_plans, override_training, resolve, with_variant
 from nnunetv2_sa_unet.plans.overrides import parse_override
 from nnunetv2_sa_unet.plans.topology import is_ours
 from nnunetv2_sa_unet.plans.variants import VARIANTS
@@ -81,6 +81,13 @@ def test_training_of_the_plans_is_extended_key_by_key_and_written_whole(plans):
     assert rewritten["configurations"]["3d_cascade_fullres"]["training"] == expected
 
 
+def test_null_gives_training_of_the_plans_back_to_nnunet(plans):
+    plans["configurations"]["3d_fullres"]["training"] = {"ema": 0.9}
+    rewritten = override_plans(plans, [override(**{"*": {"training": {"ema": None}}})])
+
+    assert rewritten["configurations"]["3d_fullres"]["training"] == {}
+
+
 def test_messages_name_plans_configuration_and_field(plans):
     with pytest.raises(InputError, match=r"nnUNetPlans.json: configurations.2d: patch_size: found \[8, 64"):
         override_plans(plans, [override(**{"*": {"patch_size": [8, 64, 64]}})])
@@ -92,3 +99,32 @@ def test_an_unknown_configuration_and_a_circle_are_named(plans):
     plans["configurations"]["3d_fullres"]["inherits_from"] = "3d_cascade_fullres"
     with pytest.raises(InputError, match="inherits_from: runs in a circle: 3d_fullres → 3d_cascade_fullres → 3d_full"):
         with_variant(plans, "3d_fullres", VARIANTS["nnUNetTrainerSAUNet"])
+
+
+def trained(plans):
+    return with_variant(plans, "3d_fullres", VARIANTS["nnUNetTrainerSAUNet"])
+
+
+def test_a_models_training_patch_and_batch_change_and_its_network_stays(plans):
+    model = trained(plans)
+    model["configurations"]["3d_fullres"]["training"] = {"ema": 0.9, "num_epochs": 9}
+    values = {"patch_size": [8, 64, 64], "training": {"ema": None, "num_epochs": 2}}
+    changed = override_training(model, [override(**{"*": {"batch_size": 1}, "3d_fullres": values})], "3d_fullres")
+
+    before, after = (resolve(each, "3d_fullres") for each in (model, changed))
+    assert (after["patch_size"], after["batch_size"], after["training"]) == ([8, 64, 64], 1, {"num_epochs": 2})
+    assert after["architecture"] == before["architecture"]
+    assert changed["configurations"]["2d"] == model["configurations"]["2d"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rates": [2, 4], "depth": 3}, "3d_fullres: depth, rates: set by an override, but the network is that of the"),
+        ({"patch_size": [8, 63, 64]}, r"patch_size: found \[8, 63, 64\], expected multiples of \[1, "),
+        ({"patch_size": [64, 64]}, r"patch_size: found \[64, 64\], expected multiples of \[1, "),
+    ],
+)
+def test_what_does_not_fit_a_models_network_is_refused(plans, values, message):
+    with pytest.raises(InputError, match=message):
+        override_training(trained(plans), [override(**{"3d_fullres": values})], "3d_fullres")

@@ -30,6 +30,13 @@ def test_a_name_wins_over_all_within_an_override_and_not_over_a_later_one():
     assert values_for([first, second], ["3d_fullres"]) == {"batch_size": 5}
 
 
+def test_null_takes_back_what_an_earlier_override_sets_of_the_training():
+    first = override(**{"*": {"training": {"ema": 0.9, "optimizer": "AdamW"}}})
+    second = override(**{"*": {"training": {"ema": None}}})
+
+    assert values_for([first, second], ["2d"])["training"] == {"ema": None, "optimizer": "AdamW"}
+
+
 def test_a_child_takes_what_its_parent_is_given():
     parent = override(**{"3d_fullres": {"patch_size": [16, 64, 64], "batch_size": 3}, "child": {"batch_size": 4}})
 
@@ -49,6 +56,17 @@ def test_a_child_takes_what_its_parent_is_given():
         ({"kernels": "3x3"}, r"kernels: found '3x3': .*'planned'"),
         ({"training": {"epochs": 3}}, r"training.epochs: unknown key"),
         ({"training": {"optimizer": "Adagrad"}}, r"training.optimizer: found 'Adagrad': .*'SGD', 'Adam' or 'AdamW'"),
+        ({"training": {"initial_lr": float("inf")}}, r"training.initial_lr: found inf: "),
+        ({"training": {"initial_lr": 10}}, r"training.initial_lr: found 10: .*less than or equal to 1"),
+        ({"training": {"weight_decay": 3}}, r"training.weight_decay: found 3: .*less than or equal to 1"),
+        ({"training": {"ema": 1.0}}, r"training.ema: found 1.0: .*less than 1"),
+        ({"training": {"ema": 0.0}}, r"training.ema: found 0.0: .*greater than 0"),
+        ({"training": {"warmup_iterations": 0}}, r"training.warmup_iterations: found 0: .*greater than 0"),
+        ({"training": {"augmentation": "site"}}, r"augmentation: found 'site': .*'nnunet', 'paper', 'sites' or 'none'"),
+        (
+            {"training": {"warmup_iterations": 10, "lr_schedule": "plateau"}},
+            r"^x.json: configurations.\*.training: warmup_iterations goes with lr_schedule poly",
+        ),
         ({"training": {"oversample_foreground_percent": 33}}, r"oversample_foreground_percent: found 33: "),
     ],
 )

@@ -30,7 +30,7 @@ def listed(subjects: list[FoundSubject]) -> dict[str, list[str]]:
 
 def test_a_folder_has_a_subject_a_file_for_a_model_of_one_channel(tmp_path: Path) -> None:
     touch(tmp_path, "b.nii.gz", "a_0000.nii.gz", "scan_2019.nii", "c.mha", "notes.txt", ".hidden.nii.gz")
-    found = find_subjects([tmp_path], 1)
+    found = find_subjects([tmp_path], 1).subjects
     assert listed(found) == {
         "a": ["a_0000.nii.gz"],
         "b": ["b.nii.gz"],
@@ -46,12 +46,12 @@ def test_a_folder_has_a_subject_a_file_for_a_model_of_one_channel(tmp_path: Path
 
 def test_subjects_that_are_numbered_from_one_are_no_channels(tmp_path: Path) -> None:
     touch(tmp_path, "patient_0001.nii.gz", "patient_0002.nii.gz")
-    assert list(listed(find_subjects([tmp_path], 1))) == ["patient_0001", "patient_0002"]
+    assert list(listed(find_subjects([tmp_path], 1).subjects)) == ["patient_0001", "patient_0002"]
 
 
 def test_channels_are_grouped_and_counted(tmp_path: Path) -> None:
     touch(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0001.nii.gz", "c_0000.nii.gz", "d.nii.gz")
-    found = {subject.name: subject for subject in find_subjects([tmp_path], 2)}
+    found = {subject.name: subject for subject in find_subjects([tmp_path], 2).subjects}
     assert listed([found["a"]]) == {"a": ["a_0000.nii.gz", "a_0001.nii.gz"]}
     assert {name: subject.problem for name, subject in found.items()} == {
         "a": "",
@@ -59,7 +59,7 @@ def test_channels_are_grouped_and_counted(tmp_path: Path) -> None:
         "c": "channels 0000 found; the model needs 2, numbered from 0000",
         "d": "d.nii.gz: the model needs 2 channels: expected d_0000, d_0001 …",
     }
-    (a, *_) = find_subjects([tmp_path], 1)
+    (a, *_) = find_subjects([tmp_path], 1).subjects
     assert a.problem == "channels 0000, 0001 found; the model needs 1, numbered from 0000"
 
 
@@ -67,7 +67,7 @@ def test_files_and_folders_mix(tmp_path: Path) -> None:
     folder = touch(tmp_path / "folder", "a.nii.gz")
     touch(tmp_path, "b_0000.nii.gz", "b_0001.nii.gz")
     inputs = [tmp_path / "b_0001.nii.gz", folder, tmp_path / "b_0000.nii.gz"]
-    assert listed(find_subjects(inputs, 1)) == {"a": ["a.nii.gz"], "b": ["b_0000.nii.gz", "b_0001.nii.gz"]}
+    assert listed(find_subjects(inputs, 1).subjects) == {"a": ["a.nii.gz"], "b": ["b_0000.nii.gz", "b_0001.nii.gz"]}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_series_that_look_like_flair_are_subjects_named_as_their_folders(tmp_pat
     write_series(tmp_path / "P2", VALUES, "localizer", uid="1.2.1", study="1.2")
     write_series(tmp_path / "P3" / "a", VALUES, "T2", uid="1.3.1", study="1.3")
     write_series(tmp_path / "P3" / "b", VALUES, "T1", uid="1.3.2", study="1.3")
-    found = find_subjects([tmp_path], 1)
+    found = find_subjects([tmp_path], 1).subjects
     assert {subject.name: subject.problem for subject in found} == {
         "P1_flair": "",
         "P2_3": "",
@@ -115,12 +115,12 @@ def test_series_that_look_like_flair_are_subjects_named_as_their_folders(tmp_pat
 
 def test_a_single_series_is_a_subject_whatever_it_looks_like(tmp_path: Path, write_series: Write) -> None:
     paths = write_series(tmp_path / "scan", VALUES, "ep2d_diff")
-    (found,) = find_subjects([tmp_path / "scan"], 1)
+    (found,) = find_subjects([tmp_path / "scan"], 1).subjects
     assert (found.name, found.problem) == ("scan", "")
     assert found.remark == "series 'ep2d_diff' does not look like FLAIR by its DICOM header"
     with pytest.raises(InputError, match="one DICOM file is one slice; give the folder of its series"):
         find_subjects([paths[0]], 1)
-    (found,) = find_subjects([tmp_path / "scan"], 2)
+    (found,) = find_subjects([tmp_path / "scan"], 2).subjects
     assert found.problem == "a DICOM series is one channel, and the model needs 2"
 
 
@@ -129,18 +129,21 @@ def test_damaged_files_of_a_series_are_a_problem_unless_they_may_be_of_another(
 ) -> None:
     path = write_series(tmp_path / "scan", VALUES, uid="1.1")[-1]
     path.write_bytes(path.read_bytes()[:-50])
-    (found,) = find_subjects([tmp_path / "scan"], 1)
-    assert found.problem == f"{tmp_path / 'scan'}: 1 DICOM files cannot be read (1_001.dcm …)"
+    (found,) = find_subjects([tmp_path / "scan"], 1).subjects
+    cut = f"{tmp_path / 'scan'}: of 5 files of its series 1 DICOM files cannot be read (1_001.dcm: is cut short)"
+    assert found.problem == cut
     write_series(tmp_path / "scan", VALUES, "T1", uid="1.2")
-    (found,) = find_subjects([tmp_path / "scan"], 1)
+    (found,) = find_subjects([tmp_path / "scan"], 1).subjects
+    assert found.problem == cut
+    path.write_bytes(b"")
+    (found,) = find_subjects([tmp_path / "scan"], 1).subjects
     assert (found.problem, found.remark) == (
         "",
-        "1 DICOM files cannot be read (1_001.dcm …); they may belong to another series of the folder",
+        "1 DICOM files cannot be read (1_001.dcm: is empty (0 bytes)); they may belong to another series of the folder",
     )
 
 
 def test_volumes_of_a_bids_data_set_keep_their_places(tmp_path: Path) -> None:
-    pytest.importorskip("bids")
     touch(
         tmp_path,
         "sub-1/ses-a/anat/sub-1_ses-a_FLAIR.nii.gz",
@@ -149,7 +152,7 @@ def test_volumes_of_a_bids_data_set_keep_their_places(tmp_path: Path) -> None:
         "derivatives/wmh/sub-2/anat/sub-2_acq-3D_desc-wmh_mask.nii.gz",
     )
     (tmp_path / "dataset_description.json").write_text(json.dumps({"Name": "a", "BIDSVersion": "1.10.0"}))
-    found = find_subjects([tmp_path], 1)
+    found = find_subjects([tmp_path], 1).subjects
     assert [(subject.name, subject.mask.as_posix(), subject.probabilities.name) for subject in found] == [
         (
             "sub-1_ses-a",

@@ -11,8 +11,9 @@ import SimpleITK
 
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
 from nnunetv2_sa_unet.segment.model import Segmenter
+from nnunetv2_sa_unet.segment.preparation import Job
 from nnunetv2_sa_unet.segment.record import Input, Options, Subject
-from nnunetv2_sa_unet.segment.run import Job, segment_all
+from nnunetv2_sa_unet.segment.run import segment_all
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def refused(folder: Path, found: FoundSubject) -> Subject:
     """The record of a subject that no network is needed for."""
     records: list[Subject] = []
     # Nothing has been loaded into it: a subject that came so far would fail in another way.
-    job = Job(object.__new__(Segmenter), Options(), folder / "out", {}, {})
+    job = Job(object.__new__(Segmenter), Options(), folder / "out", {}, {}, {})
     segment_all(job, [found], lambda record, is_new: records.append(record))
     (record,) = records
     assert (record.subject, record.status, record.mask, record.volume_ml) == (found.name, "failed", None, None)
