@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any
@@ -132,11 +132,16 @@ def held(folder: Path, beside: bool = False) -> Iterator[None]:
     if not place.is_dir():
         raise InputError(f"{printable(place)}: there is no such folder")
     start = f".{folder.name}" if beside else ""
-    lock = FileLock(place / f"{start}.lock", timeout=0)
+    path = place / f"{start}.lock"
+    lock = FileLock(path, timeout=0)
     # Apart from the lock itself: some systems do not let others read what is locked.
     holder = place / f"{start}.lock.json"
     try:
         lock.acquire()
+        while not path.exists():
+            # Its last holder removed it between our opening and our locking: nobody else would see this lock.
+            lock.release()
+            lock.acquire()
     except Timeout:
         raise InputError(
             f"{printable(folder)}: another run is writing there ({_who(holder)}): wait for it to end, or choose "
@@ -148,7 +153,10 @@ def held(folder: Path, beside: bool = False) -> Iterator[None]:
         write_json(holder, {"process": os.getpid(), "host": socket.gethostname(), "since": since, "command": command})
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        # While it is still held, so that what is removed is ours.
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+            path.unlink()
         lock.release()
 
 
