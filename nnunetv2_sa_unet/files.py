@@ -69,19 +69,19 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     with temporary_beside(path) as temporary:
         try:
             yield temporary
+            # mkstemp makes files that only their owner reads; results are shared like any other file.
+            with _UMASK:
+                umask = os.umask(0)
+                os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            # What the disk does not take is told here at the latest, before the file has its name.
+            synced(temporary)
+            os.replace(temporary, path)
         except OSError as error:
             # A full disk is told without a name.
             if error.filename is None and error.errno is not None:
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
-        # mkstemp makes files that only their owner reads; results are shared like any other file.
-        with _UMASK:
-            umask = os.umask(0)
-            os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        # What the disk does not take is told here at the latest, before the file has its name.
-        synced(temporary)
-        os.replace(temporary, path)
 
 
 def synced(path: Path) -> None:

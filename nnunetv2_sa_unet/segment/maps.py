@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK
@@ -29,13 +30,16 @@ def read_prediction(folder: Path, row: Subject, grid: Grid) -> Prediction:
         return Prediction.stored(probability, None)
     with np.load(below(folder, row.alternatives)) as stored:
         return Prediction.stored(
-            probability, Alternatives(**{field.name: grid.to_model(stored[field.name]) for field in fields(Alternatives)})
+            probability,
+            Alternatives(**{field.name: grid.to_model(stored[field.name]) for field in fields(Alternatives)}),
         )
 
 
 def write_alternatives(alternatives: Alternatives, grid: Grid, path: Path) -> None:
     """Write the label maps, each by its name, on the stored grid (z, y, x)."""
-    maps = {field.name: grid.to_stored(getattr(alternatives, field.name)) for field in fields(Alternatives)}
+    maps: dict[str, Any] = {
+        field.name: grid.to_stored(getattr(alternatives, field.name)) for field in fields(Alternatives)
+    }
     np.savez_compressed(path, **maps)
 
 
