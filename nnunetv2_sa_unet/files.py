@@ -48,6 +48,9 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(name)
+    except InputError as error:
+        # The name is drawn at random, and the message may be recorded.
+        raise InputError(str(error).replace(name, str(path))) from error
     finally:
         Path(name).unlink(missing_ok=True)
 

@@ -241,6 +241,15 @@ def test_names_that_no_file_can_take_fail_alone(tmp_path: Path) -> None:
     }
 
 
+def test_a_dicom_folder_of_a_name_that_is_no_utf8_fails_alone(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "a", VALUES, uid="1.1.1")
+    write_series(tmp_path / "b", VALUES + 1, uid="1.2.1")
+    (tmp_path / "b").rename(tmp_path / os.fsdecode(b"m\xfcller"))
+    found = find_subjects([tmp_path], 1).subjects
+    assert [(subject.name, bool(subject.problem)) for subject in found] == [("a", False), (r"m\xfcller", True)]
+    assert "its name is no UTF-8" in found[1].problem
+
+
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=4, unique=True), st.sampled_from(ENDINGS))
 def test_files_of_any_name_are_subjects_or_are_named(names: list[bytes], ending: bytes) -> None:
