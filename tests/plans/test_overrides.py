@@ -97,5 +97,5 @@ def test_a_training_block_is_checked_like_that_of_an_override():
 def test_a_rate_of_the_last_layers_needs_an_optimiser_and_a_schedule_that_have_it(others):
     assert override(**{"*": {"training": {"head_lr": 0.01}}})  # another override may name the optimiser
     assert parse_training({"head_lr": 0.01, "optimizer": "AdamW"}, "plans").head_lr == 0.01
-    with pytest.raises(InputError, match="^plans: head_lr goes with optimizer Adam or AdamW"):
+    with pytest.raises(InputError, match=r"^plans: head_lr goes with optimizer Adam or AdamW"):
         parse_training({"head_lr": 0.01} | others, "plans")
