@@ -1,5 +1,7 @@
 # make test       build the wheel, install it into a fresh environment as users do, run all tests
 # make test-all   the same with the slow tests, which train every configuration with every kind of labels
+# make check      lint, and the tests of the rooms that changed since the last commit, in an environment that is kept;
+#                 ROOMS="scores segment" names them
 # make demo       run the demonstration in an environment of its own; it writes ./demo
 # make lint       check style and types with what `pip install -e .[dev]` brings
 #
@@ -8,12 +10,13 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+ROOMS ?= $(sort $(shell git diff --name-only HEAD | sed -nE 's,^(nnunetv2_sa_unet|tests)/([a-z]+)/.*,\2,p'))
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # The source tree must not be importable by accident, and no test may meet a folder of the user.
 unexport PYTHONPATH nnUNet_raw nnUNet_preprocessed nnUNet_results nnUNet_extTrainer
 
-.PHONY: test test-all demo lint
+.PHONY: test test-all check demo lint
 
 # A build folder left from before would bring removed modules back into the wheel.
 # The tests run on a copy in a folder without the package. Caches stay in the environment.
@@ -32,6 +35,20 @@ test:
 
 test-all:
 	$(MAKE) test PYTEST_ARGS="-m 'slow or not slow' $(PYTEST_ARGS)"
+
+# An editable install: made once, and again when its requirements change.
+.venv-check/ready: setup.cfg
+	$(PYTHON) -m venv .venv-check
+	.venv-check/bin/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+check: .venv-check/ready
+	$(MAKE) lint PYTHON=.venv-check/bin/python
+	@if [ -z "$(strip $(ROOMS))" ]; then \
+		echo 'no room has changed since the last commit; name some: make check ROOMS="scores segment"'; exit 2; fi
+	nnUNet_extTrainer="$(CURDIR)/nnunetv2_sa_unet/discovery/trainers" SA_UNET_SOURCE="$(CURDIR)" PYTHONSAFEPATH=1 \
+	.venv-check/bin/pytest -p no:cacheprovider tests/test_rooms.py \
+		$(wildcard $(addprefix tests/,$(filter-out integration,$(ROOMS)))) $(PYTEST_ARGS)
 
 demo:
 	rm -rf build

@@ -6,7 +6,10 @@ import os
 
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["dataset_name", "dataset_number", "required_folder"]
+__all__ = ["FOLDERS", "dataset_name", "dataset_number", "required_folder"]
+
+#: The environment variables that name nnU-Net's folders.
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
 def required_folder(variable: str) -> str:

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent."""
+"""Files that are either complete or absent, below the folder that they belong to, written by one process at a time."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ import hashlib
 import json
 import os
 import re
+import shlex
+import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path, PurePath
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.text import cell, is_utf8, one_line, printable
 
 __all__ = [
-    "complete_or_absent", "make_writable", "remove_unfinished", "sha256", "temporary_beside", "write_json",
-    "write_rows", "write_text",
+    "below", "complete_or_absent", "held", "make_writable", "remove_unfinished", "sha256", "synced", "temporary_beside",
+    "write_json", "write_rows", "write_text",
 ]  # fmt: skip
 
 # The umask can only be read by setting it, for all threads at once.
@@ -60,13 +67,105 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     If the block raises, the temporary file is removed and what stood at ``path`` stays.
     """
     with temporary_beside(path) as temporary:
-        yield temporary
-        # mkstemp makes files that only their owner reads; results are shared like any other file.
-        with _UMASK:
-            umask = os.umask(0)
-            os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
+        try:
+            yield temporary
+            # mkstemp makes files that only their owner reads; results are shared like any other file.
+            with _UMASK:
+                umask = os.umask(0)
+                os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            # What the disk does not take is told here at the latest, before the file has its name.
+            synced(temporary)
+            os.replace(temporary, path)
+        except OSError as error:
+            # A full disk is told without a name.
+            if error.filename is None and error.errno is not None:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            raise
+
+
+def synced(path: Path) -> None:
+    """Wait until the disk has a file.
+
+    Raises:
+        OSError: it does not take it.
+    """
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def below(folder: Path, name: str | Path) -> Path:
+    """The path of a file below a folder, made of a name that others wrote (a record, a table, a header).
+
+    Every path that is written or deleted and whose name is not of our own making is made here.
+
+    Raises:
+        InputError: the name is empty, absolute, goes up, or leads out of the folder through a link.
+    """
+    given = PurePath(name)
+    path = folder / given
+    leaves = not given.parts or given.is_absolute() or ".." in given.parts or "\0" in str(name)
+    if not leaves:
+        leaves = not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder))
+    if leaves:
+        raise InputError(
+            f"{printable(str(name)) or 'an empty name'}: leads out of {printable(folder)}; expected a path below"
+        )
+    return path
+
+
+@contextmanager
+def held(folder: Path, beside: bool = False) -> Iterator[None]:
+    """Hold a folder for this process alone while the block runs; a kill releases it.
+
+    Args:
+        folder: which is there, or whose parent is.
+        beside: lock beside the folder and not in it, because the folder itself will be replaced.
+
+    Raises:
+        InputError: there is no such folder, or another process holds it, with who that is.
+    """
+    place = folder.parent if beside else folder
+    if not place.is_dir():
+        raise InputError(f"{printable(place)}: there is no such folder")
+    start = f".{folder.name}" if beside else ""
+    path = place / f"{start}.lock"
+    lock = FileLock(path, timeout=0)
+    # Apart from the lock itself: some systems do not let others read what is locked.
+    holder = place / f"{start}.lock.json"
+    try:
+        lock.acquire()
+        while not path.exists():
+            # Its last holder removed it between our opening and our locking: nobody else would see this lock.
+            lock.release()
+            lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{printable(folder)}: another run is writing there ({_who(holder)}): wait for it to end, or choose "
+            "another folder"
+        ) from None
+    try:
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(holder, {"process": os.getpid(), "host": socket.gethostname(), "since": since, "command": command})
+        yield
+    finally:
+        # While it is still held, so that what is removed is ours.
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+            path.unlink()
+        lock.release()
+
+
+def _who(holder: Path) -> str:
+    try:
+        said = json.loads(holder.read_text(encoding="utf-8"))
+        return one_line(f"process {said['process']} on {said['host']} since {said['since']}: {said['command']}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return "it does not say who"
 
 
 def make_writable(folder: Path) -> None:
@@ -75,13 +174,15 @@ def make_writable(folder: Path) -> None:
     Raises:
         InputError: the folder cannot be made or written to.
     """
+    if not is_utf8(folder):
+        raise InputError(f"{printable(folder)}: its name is no UTF-8; choose another folder with -o")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
     except OSError:
         writable = False
     if not writable:
-        raise InputError(f"{folder}: cannot be written to; choose a folder that can with -o")
+        raise InputError(f"{printable(folder)}: cannot be written to; choose a folder that can with -o")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -90,11 +191,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write a table as CSV, complete or not at all; None becomes an empty field."""
+    """Write a table as CSV, complete or not at all; None becomes an empty field, and text never a formula."""
     with complete_or_absent(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(rows)
+        writer.writerows([cell(value) for value in row] for row in rows)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,11 +13,12 @@ import nnunetv2_sa_unet
 #: From the ground up; rooms of one line do not know each other.
 FLOORS = (
     ("errors",),
+    ("text",),
     ("files", "datasets", "programs", "devices"),
     ("networks", "plans", "images", "discovery", "weights"),
     ("nnunet", "scores", "convert", "demo"),
     ("segment", "study"),
-    ("report", "benchmark"),
+    ("report",),
     ("commands",),
 )
 #: What the search of nnU-Net and the doctor's look at it are about: the trainers themselves.

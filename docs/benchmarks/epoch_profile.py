@@ -106,7 +106,8 @@ def main() -> None:
     trainer.dataloader_val = Batches(trainer.dataloader_val, spent, "batches of the validation")
     watch(spent, ComposeTransforms, "__call__", during("augmentation"))
     watch(spent, trainer, "train_step", lambda: "training steps")
-    watch(spent, trainer.network, "forward", during("forward"))
+    # Of the class: a network with a method of its own would run as its plain modules.
+    watch(spent, type(trainer.network), "forward", during("forward"))
     watch(spent, trainer.loss, "forward", during("loss"))
     watch(spent, torch.Tensor, "backward", during("backward"))
     watch(spent, torch.nn.utils, "clip_grad_norm_", during("gradient's norm"))

@@ -1,10 +1,11 @@
-"""``nnUNetv2_sa_unet ablate``: train and score several variants, and set them beside the paper's table."""
+"""``nnUNetv2_sa_unet ablate``: train several variants, and set them beside the paper's tables."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.arguments import add_device, at_least
-from nnunetv2_sa_unet.commands.plan import load_json, load_override, plans_name
-from nnunetv2_sa_unet.datasets import dataset_name, required_folder
+from nnunetv2_sa_unet.commands.plan import load_json, load_override, plans_name, write_plans
+from nnunetv2_sa_unet.datasets import FOLDERS, dataset_name, required_folder
 from nnunetv2_sa_unet.devices import choose_device
+from nnunetv2_sa_unet.discovery import EXTERNAL_TRAINERS
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json
 from nnunetv2_sa_unet.plans.variants import VARIANTS
@@ -29,18 +31,16 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "check_folds", "fold_numbers", "run"]
 
-_NNUNETS_FOLDS = 5
-
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Describe the command's words."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "ablate",
-        help="train and score several variants, and print them beside the paper's table",
+        help="train and score several variants, and print the paper's tables of them",
         description="An ablation study as a Snakemake workflow: plan, train and validate every variant on every fold, "
-        "score the validation cases with the metrics of the WMH challenge, and print a table with the paper's figures "
-        "beside the measured ones. After a kill, run the same command again: finished folds are kept, others go on "
-        "from their last checkpoint.",
+        "score the validation cases with the metrics of the WMH challenge, and print the tables that the command "
+        "tables makes. After a kill, run the same command again: finished folds are kept, others go on from their last "
+        "checkpoint.",
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="number or name of the data set")
     parser.add_argument("-c", dest="configuration", default="3d_fullres", metavar="NAME", help="(3d_fullres)")
@@ -71,10 +71,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check everything that can be known before hours of training, run the workflow, print the table."""
-    from nnunetv2_sa_unet.study.formats import as_markdown
-
-    study = _study(arguments)
+    """Check everything that can be known before hours of training, run the workflow, print the tables."""
+    study, data = _study(arguments)
     if importlib.util.find_spec("snakemake") is None:
         raise InputError(
             'Snakemake is not installed: pip install "nnunetv2-sa-unet[ablate]" (Snakemake needs Python 3.11 or newer)'
@@ -84,12 +82,16 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             # Nothing is to be left behind; Snakemake keeps notes in the folder that it works in.
             scratch = Path(held.enter_context(tempfile.TemporaryDirectory()))
-            folder, configuration = output if output.is_dir() else scratch, scratch / "study.json"
+            folder, configuration, lock = output if output.is_dir() else scratch, scratch / "study.json", None
         else:
-            folder, configuration = output, output / "study.json"
-            held.enter_context(_alone(output))
+            folder, configuration, lock = output, output / "study.json", held.enter_context(_alone(output))
+        _prepare(arguments, study, data)
         write_json(configuration, asdict(study))
-        status = _snakemake(_words(arguments, study, folder, configuration))
+        words = _words(arguments, study, folder, configuration)
+        if lock and any(folder.glob(".snakemake/locks/*")):
+            # Nobody is at work here: a kill has left it.
+            _snakemake([*words, "--unlock"], lock)
+        status = _snakemake(words, lock)
     if arguments.dry_run:
         return status
     if status:
@@ -99,13 +101,38 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return status
-    print(f"\n{as_markdown(study.table())}\nwrote {output / 'table.md'} and {output / 'table.csv'}")
+    tables = output / "tables.md"
+    print(f"\n{tables.read_text(encoding='utf-8')}\nThe tables, and the files that belong to them: {tables}")
     return 0
 
 
-def _study(arguments: argparse.Namespace) -> Study:
+def _prepare(arguments: argparse.Namespace, study: Study, data: Path) -> None:
+    """Write the plans and the split that all trainings share: two that start at once would both write the latter."""
+    from nnunetv2_sa_unet.study.crossvalidation import draw_folds
+
+    splits = Path(study.splits_file)
+    if arguments.dry_run:
+        if arguments.override:
+            overrides = " ".join(arguments.override)
+            print(f"First: nnUNetv2_sa_unet plan -d {study.number} -p {arguments.base} --override {overrides}")
+        if not splits.is_file():
+            print(f"First: split the cases into folds: {splits}")
+        return
+    if arguments.override:
+        # All configurations, and nothing that is there already with another content.
+        words = {"gpu_memory": None, "configurations": None, "force": False}
+        write_plans(
+            argparse.Namespace(dataset=study.dataset, base=arguments.base, override=arguments.override, **words)
+        )
+    if not splits.is_file():
+        write_json(splits, draw_folds(data))
+
+
+def _study(arguments: argparse.Namespace) -> tuple[Study, Path]:
+    """The study, and the folder of the preprocessed cases."""
     from nnunetv2_sa_unet.plans.configurations import resolve
     from nnunetv2_sa_unet.study.ablation import Study
+    from nnunetv2_sa_unet.study.crossvalidation import draw_folds
 
     variants, folds = _variants(arguments.variants), fold_numbers(arguments.folds)
     preprocessed_root, results_root = (required_folder(f"nnUNet_{name}") for name in ("preprocessed", "results"))
@@ -113,9 +140,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     preprocessed, results = (Path(root, dataset).absolute() for root in (preprocessed_root, results_root))
     for word in arguments.override:
         load_override(word)
-    # Snakemake works in another folder than this one.
-    overrides = [str(Path(word).absolute()) if Path(word).is_file() else word for word in arguments.override]
-    plans = plans_name(arguments.base, overrides) if overrides else arguments.base
+    plans = plans_name(arguments.base, arguments.override) if arguments.override else arguments.base
     base_path = preprocessed / f"{arguments.base}.json"
     base = load_json(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
     try:
@@ -130,11 +155,15 @@ def _study(arguments: argparse.Namespace) -> Study:
             )
     check_folds(folds, preprocessed / "splits_final.json")
     device = _device(arguments)
-    return Study(
+    if not (preprocessed / "splits_final.json").is_file():
+        draw_folds(data)
+    model = results / f"{plans}__{arguments.configuration}"
+    for path in (preprocessed, model):
+        if re.search("[{}]", str(path)):
+            raise InputError(f"{path}: expected no braces, which are wildcards to Snakemake: rename the folder")
+    study = Study(
         dataset=dataset,
         configuration=arguments.configuration,
-        base=arguments.base,
-        overrides=overrides,
         plans=plans,
         variants=variants,
         folds=folds,
@@ -144,6 +173,7 @@ def _study(arguments: argparse.Namespace) -> Study:
         results=str(results),
         output=str((arguments.output or results / "ablation" / f"{plans}__{arguments.configuration}").absolute()),
     )
+    return study, data
 
 
 def _variants(words: Sequence[str]) -> list[str]:
@@ -165,7 +195,8 @@ def fold_numbers(words: Sequence[str]) -> list[int]:
     for word in words:
         first, dash, last = word.partition("-")
         ends = [first, last] if dash else [first, first]
-        if not all(end.isdecimal() for end in ends) or int(ends[0]) > int(ends[1]):
+        # Nobody has that many folds, and a slip of the finger is not counted to.
+        if not all(re.fullmatch("[0-9]{1,3}", end) for end in ends) or int(ends[0]) > int(ends[1]):
             raise InputError(f"--folds: found {word}, expected numbers or ranges such as 0-4 or 0 2 4")
         folds.update(range(int(ends[0]), int(ends[1]) + 1))
     return sorted(folds)
@@ -177,7 +208,9 @@ def check_folds(folds: Sequence[int], splits_file: Path) -> None:
     Raises:
         InputError: the split has no such fold.
     """
-    n_folds = _NNUNETS_FOLDS
+    from nnunetv2_sa_unet.study.crossvalidation import NNUNETS_FOLDS
+
+    n_folds = NNUNETS_FOLDS
     if splits_file.is_file():
         n_folds = len(load_json(splits_file, "remove it, and nnU-Net makes it anew"))
     if folds[-1] >= n_folds:
@@ -211,33 +244,37 @@ def _gpus(device: str, jobs: int | None) -> list[str]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the study's folder, so that Snakemake's own lock, which outlives a kill, is not needed."""
-    from filelock import FileLock, Timeout
+def _alone(folder: Path) -> Iterator[int]:
+    """Hold the study's folder for this process and the Snakemake that it starts, however they end.
 
-    lock = FileLock(folder / "study.lock")
+    Snakemake's own lock outlives a kill, and does not say whether whoever made it is still at work.
+
+    Yields:
+        the descriptor that a process inherits which is to hold the folder as well.
+    """
+    import fcntl  # Snakemake runs on systems that have it, the other commands on others too.
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"{folder}: another ablate is at work there: wait for it, or choose a folder with -o"
-        ) from None
+        stream = (folder / "study.lock").open("w")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written to ({error.strerror}): choose a folder with -o") from None
-    try:
-        yield
-    finally:
-        lock.release()
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: another ablate is at work there: wait for it, or choose a folder with -o"
+            ) from None
+        yield stream.fileno()
 
 
 def _words(arguments: argparse.Namespace, study: Study, folder: Path, configuration: Path) -> list[str]:
     snakefile = resources.files("nnunetv2_sa_unet.study") / "Snakefile"
     words = ["--snakefile", str(snakefile), "--configfile", str(configuration), "--directory", str(folder)]
-    # A job that fails does not stop the others, and one that was killed is run again.
-    words += ["--nolock", "--rerun-incomplete", "--keep-going"]
-    outdated = study.outdated_flags()
-    words += ["--forcerun", *outdated] if outdated else []
+    # A job that fails does not stop the others, and one that was killed is run again. Another version of this package
+    # is no reason to run a job again; other folds are.
+    words += ["--rerun-incomplete", "--keep-going", "--rerun-triggers", "mtime", "input"]
     if arguments.profile:
         words += ["--profile", arguments.profile]
         words += ["--jobs", str(arguments.jobs)] if arguments.jobs else []
@@ -246,9 +283,16 @@ def _words(arguments: argparse.Namespace, study: Study, folder: Path, configurat
     return [*words, "--dry-run"] if arguments.dry_run else words
 
 
-def _snakemake(words: Sequence[str]) -> int:
-    """Run Snakemake in this process group, so that a signal to the group reaches every job."""
-    with subprocess.Popen([sys.executable, "-m", "snakemake", *words]) as process:
+def _snakemake(words: Sequence[str], lock: int | None) -> int:
+    """Run Snakemake in this process group, so that a signal to the group reaches every job.
+
+    Args:
+        words: its command line.
+        lock: see :func:`_alone`.
+    """
+    command, held = [sys.executable, "-m", "snakemake", *words], [] if lock is None else [lock]
+    sys.stdout.flush()
+    with subprocess.Popen(command, env=_environment(), pass_fds=held) as process:
         # Ctrl-C reaches Snakemake from the terminal; a signal to this process alone is handed on.
         interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
         terminated = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
@@ -257,3 +301,11 @@ def _snakemake(words: Sequence[str]) -> int:
         finally:
             signal.signal(signal.SIGINT, interrupted)
             signal.signal(signal.SIGTERM, terminated)
+
+
+def _environment() -> dict[str, str]:
+    """That of this process for Snakemake and its jobs, which work in another folder and import nothing from there."""
+    environment = dict(os.environ, PYTHONSAFEPATH="1")
+    environment |= {name: os.path.abspath(environment[name]) for name in FOLDERS if environment.get(name)}
+    trainers = [os.path.abspath(path) for path in environment.get(EXTERNAL_TRAINERS, "").split(os.pathsep) if path]
+    return environment | ({EXTERNAL_TRAINERS: os.pathsep.join(trainers)} if trainers else {})

@@ -12,7 +12,7 @@ from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.datasets import required_folder
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["add_dataset_arguments", "add_parser", "new_dataset", "run"]
+__all__ = ["add_dataset_arguments", "add_parser", "new_dataset", "print_result", "run"]
 
 FORMATS = ("bids", "to-bids", "wmh-challenge")
 
@@ -50,6 +50,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Convert from or to the named format."""
     status: int = arguments.convert(arguments)
     return status
+
+
+def print_result(folder: Path, made: bool) -> None:
+    """Say where the data set is, and what is to be known of one that was there."""
+    from nnunetv2_sa_unet.convert.raw_dataset import reader
+
+    print(f"Written: {folder}" if made else f"There already, and nothing was changed: {folder}")
+    if reader(folder) is None:
+        print(
+            "note: an older version made it: nnU-Net reads its images in the order of their voxels and does not turn "
+            "them to RAS; convert it anew with --force or another -d before you train new models"
+        )
 
 
 def new_dataset(word: str, name: str) -> Path:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_sa_unet.commands.convert import add_dataset_arguments, new_dataset
+from nnunetv2_sa_unet.commands.convert import add_dataset_arguments, new_dataset, print_result
 from nnunetv2_sa_unet.datasets import dataset_number
 from nnunetv2_sa_unet.errors import InputError
 
@@ -18,8 +18,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "bids",
         help="a BIDS data set with FLAIR volumes and, in its derivatives, lesion masks",
-        description="Make a data set of the FLAIR volumes of a BIDS data set. Volumes with a lesion mask are for "
-        "training, the others are to be predicted.",
+        description="Make a data set of the FLAIR volumes of a BIDS data set. Every volume needs a lesion mask; with "
+        "--unlabelled those without one are to be predicted.",
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="BIDS data set")
     add_dataset_arguments(parser)
@@ -35,6 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="which masks are those of lesions, such as desc=expert (those whose label or desc speaks of WMH or "
         "lesions)",
     )
+    parser.add_argument("--unlabelled", action="store_true", help="make volumes without a lesion mask cases to predict")
     return parser
 
 
@@ -42,10 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Find the volumes, make the data set, say what is in it."""
     from nnunetv2_sa_unet.convert.bids import find_cases
     from nnunetv2_sa_unet.convert.raw_dataset import Recipe, make_dataset
-    from nnunetv2_sa_unet.images.bids import require_pybids
     from nnunetv2_sa_unet.images.processes import default_processes
+    from nnunetv2_sa_unet.text import printable
 
-    require_pybids()
     folder = new_dataset(arguments.dataset, "BIDS")
     source: Path = arguments.source.absolute()
     derivatives = [path.absolute() for path in arguments.derivatives]
@@ -53,7 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
         if not path.is_dir():
             raise InputError(f"{path}: no such folder; expected a BIDS data set")
     mask = dict(arguments.mask)
-    cases = find_cases(source, derivatives, mask)
+    found = find_cases(source, derivatives, mask, arguments.unlabelled)
+    for each in found.passed_over:
+        print(f"left out: {printable(each.path)}: {each.reason}")
+    for remark in found.remarks:
+        print(f"note: {remark}")
     recipe = Recipe(
         ("FLAIR",),
         arguments.other,
@@ -61,10 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
         {"description": f"FLAIR volumes of the BIDS data set {source.name}"},
         {"format": "bids", "mask": mask},
     )
-    made = make_dataset(folder, source, cases, recipe, arguments.force, arguments.processes or default_processes())
+    cases, processes = found.cases, arguments.processes or default_processes()
+    made = make_dataset(folder, source, cases, found.problems, recipe, arguments.force, processes)
     training = sum(case.training for case in cases)
     print(f"{training} training cases with a lesion mask, {len(cases) - training} cases to predict")
-    print(f"Written: {folder}" if made else f"There already, and nothing was changed: {folder}")
+    print_result(folder, made)
     number = dataset_number(folder.name)
     if training:
         print(f"Next:    nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity")

@@ -29,11 +29,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the derivative."""
-    from nnunetv2_sa_unet.convert.raw_dataset import CASES_NAME
-    from nnunetv2_sa_unet.convert.to_bids import read_table, write_derivative
+    from nnunetv2_sa_unet.convert.to_bids import write_derivative
 
-    raw = Path(required_folder("nnUNet_raw"))
-    table = read_table(raw / dataset_name(arguments.dataset) / CASES_NAME)
-    masks = write_derivative(arguments.output, arguments.predictions, table, arguments.source, arguments.force)
+    dataset = Path(required_folder("nnUNet_raw")) / dataset_name(arguments.dataset)
+    masks = write_derivative(arguments.output, arguments.predictions, dataset, arguments.source, arguments.force)
     print(f"{len(masks)} masks in {arguments.output}")
     return 0

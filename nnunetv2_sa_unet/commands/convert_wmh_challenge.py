@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_sa_unet.commands.convert import add_dataset_arguments, new_dataset
+from nnunetv2_sa_unet.commands.convert import add_dataset_arguments, new_dataset, print_result
 from nnunetv2_sa_unet.datasets import dataset_number
 from nnunetv2_sa_unet.errors import InputError
 
@@ -29,9 +29,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="Make a data set of the WMH Segmentation Challenge: images, labels, five folds with the same mix "
         "of scanners, and second readings where there are any. Run it again after a kill, and it goes on.",
     )
-    parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="folder with training and test, or a training folder"
-    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder with training and test, or one of them")
     add_dataset_arguments(parser)
     parser.add_argument("--channels", choices=_CHOICES, default="FLAIR", help="sequences (FLAIR)")
     stage = parser.add_mutually_exclusive_group()
@@ -61,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = new_dataset(arguments.dataset, "WMHChallenge")
     source: Path = arguments.source.absolute()
     channels = tuple(arguments.channels.split(","))
-    cases = find_cases(source, channels, arguments.stage, arguments.test)
+    cases, problems = find_cases(source, channels, arguments.stage, arguments.test)
     if folder.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{folder}: lies in the source {source}: set nnUNet_raw to another folder")
     recipe = Recipe(
@@ -76,12 +74,16 @@ def run(arguments: argparse.Namespace) -> int:
         },
         {"format": "wmh-challenge", "stage": arguments.stage},
     )
-    made = make_dataset(folder, source, cases, recipe, arguments.force, arguments.processes or default_processes())
+    processes = arguments.processes or default_processes()
+    made = make_dataset(folder, source, cases, problems, recipe, arguments.force, processes)
     print("\n".join(_description(cases)))
     for remark in incomplete_scanners(cases):
         print(f"warning: {remark}")
-    print(f"Written: {folder}" if made else f"There already, and nothing was changed: {folder}")
-    print(f"Next:    nnUNetv2_plan_and_preprocess -d {dataset_number(folder.name)} --verify_dataset_integrity")
+    print_result(folder, made)
+    if any(case.training for case in cases):
+        print(f"Next:    nnUNetv2_plan_and_preprocess -d {dataset_number(folder.name)} --verify_dataset_integrity")
+    else:
+        print(f"Predict: nnUNetv2_predict -i {folder / 'imagesTs'} -o PREDICTIONS -d DATASET_OF_THE_MODEL …")
     return 0
 
 

@@ -20,7 +20,8 @@ from nnunetv2_sa_unet.commands.arguments import add_device, at_least
 from nnunetv2_sa_unet.demo.sample import SAMPLE
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.programs import executable
+from nnunetv2_sa_unet.files import held, make_writable
+from nnunetv2_sa_unet.programs import ending_with_us, executable
 
 __all__ = ["Step", "add_parser", "environment", "run", "sample_step", "steps"]
 
@@ -83,6 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
     for step in steps(out, device):
         executable(step.words[0])
 
+    make_writable(out)
+    with held(out):
+        return _make(out, arguments.cases, arguments.seed, device)
+
+
+def _make(out: Path, training: int, seed: int, device: str) -> int:
     start = time.monotonic()
     if not _runs(sample_step(out, device), {}):
         return 1
@@ -91,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"\nOpen {page} in a browser to see it. The weights were trained on this volume, "
         "among others: it shows what you get, and not how good it is on yours.\n"
     )
-    _make_dataset(out / "nnUNet_raw" / DATASET, arguments.cases, arguments.seed)
+    _make_dataset(out / "nnUNet_raw" / DATASET, training, seed)
     print("\nFrom here on these are commands of nnU-Net and of this package, as you would type them:\n")
     for name, value in environment(out).items():
         print(f"$ export {name}={shlex.quote(value)}")
@@ -141,17 +148,15 @@ def steps(out: Path, device: str) -> list[Step]:
 
 
 def _make_dataset(folder: Path, training: int, seed: int) -> None:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
     from functools import partial
 
     from nnunetv2_sa_unet.demo.synthetic_dataset import cases_of, write_case, write_dataset_json
+    from nnunetv2_sa_unet.images.processes import mapping
 
     print(f"Making synthetic cases in {folder}")
     cases = cases_of(seed, training)
-    # Forked processes would inherit the locks of SimpleITK's threads.
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for case, _ in zip(cases, pool.map(partial(write_case, folder), cases), strict=True):
+    with mapping(PROCESSES) as apply:
+        for case, _ in zip(cases, apply(partial(write_case, folder), cases), strict=True):
             other = ", one other lesion" if case.others else ""
             print(f"  {case.name}: {case.lesion_load:g} ml of white matter hyperintensities{other}", flush=True)
     write_dataset_json(folder, training)
@@ -175,6 +180,7 @@ def _run_step(step: Step, variables: Mapping[str, str]) -> int:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        preexec_fn=ending_with_us(),
     )
     # Worker processes of a program that was killed can outlive it and keep its output open, so the end of the
     # output is not what is waited for.

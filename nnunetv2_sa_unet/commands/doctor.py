@@ -15,17 +15,22 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import nnunetv2_sa_unet
+from nnunetv2_sa_unet.datasets import FOLDERS
 from nnunetv2_sa_unet.discovery import EXTERNAL_TRAINERS, TRAINERS_FOLDER, with_our_folder
 
 __all__ = ["add_parser", "run"]
 
-FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+_NEEDED_BY = {
+    "nnUNet_raw": "nnUNetv2_plan_and_preprocess and convert",
+    "nnUNet_preprocessed": "nnUNetv2_plan_and_preprocess, nnUNetv2_train, plan, ablate and tables",
+    "nnUNet_results": "nnUNetv2_train, nnUNetv2_predict -d, ablate and tables",
+}
 
 
 class Check(NamedTuple):
-    """One line of the report, and a second one with what to do where something is wrong."""
+    """One line of the report, and a second one with what to do where something is wrong, or not set."""
 
-    status: Literal["ok", "missing", "problem"]
+    status: Literal["ok", "unset", "missing", "problem"]
     subject: str
     finding: str
     remedy: str = ""
@@ -37,21 +42,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "doctor",
         help="check that nnU-Net finds the trainers, and what they need",
         description="Check the installation: versions, device, the trainers as nnU-Net finds them, nnU-Net's "
-        "folders. The exit status is 1 if something would fail.",
+        "folders. The exit status is 1 if something would fail; folders of nnU-Net that are not set are named only.",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line a check; 1 if any of them is not ok."""
+    """Print one line a check; 1 if something would fail. Folders that are not set are no fault of the installation."""
     checks = [*_versions(), *_trainers(), *(_folder(variable) for variable in FOLDERS)]
     width = max(len(check.subject) for check in checks)
     for check in checks:
         print(f"{check.status:<8} {check.subject:<{width}}  {check.finding}")
         if check.remedy:
             print(f"{'':<8} {'':<{width}}  -> {check.remedy}")
-    wrong = sum(check.status != "ok" for check in checks)
-    print(f"\n{wrong} of {len(checks)} checks need attention." if wrong else "\nAll is well.")
-    return 1 if wrong else 0
+    wrong = sum(check.status in ("missing", "problem") for check in checks)
+    if wrong:
+        print(f"\n{wrong} of {len(checks)} checks need attention.")
+        return 1
+    unset = any(check.status == "unset" for check in checks)
+    print("\nAll is well." + (" What needs no training, segment among it, works without nnU-Net's folders." * unset))
+    return 0
 
 
 def _versions() -> Iterator[Check]:
@@ -65,7 +74,7 @@ def _versions() -> Iterator[Check]:
             "problem",
             "nnunetv2-sa-unet",
             f"{nnunetv2_sa_unet.__version__} in {place}, which is not installed",
-            "pip install . (or pip install -e .) in the folder of its pyproject.toml",
+            _pip(str(place.parent)) if (place.parent / "pyproject.toml").is_file() else "reinstall it",
         )
     else:
         yield Check("ok", "nnunetv2-sa-unet", f"{nnunetv2_sa_unet.__version__} in {place}")
@@ -76,10 +85,10 @@ def _nnunet(requirements: list[str]) -> Check:
     try:
         from packaging.requirements import Requirement
     except ImportError:
-        return Check("missing", "packaging", "is not installed", "pip install packaging")
+        return Check("missing", "packaging", "is not installed", _pip("packaging"))
     ranges = [item for item in map(Requirement, requirements) if item.name == "nnunetv2"]
     wanted = f"nnunetv2{ranges[0].specifier}" if ranges else "nnunetv2"
-    remedy = f"pip install '{wanted}'"
+    remedy = _pip(wanted)
     try:
         version = importlib.metadata.version("nnunetv2")
         spec = importlib.util.find_spec("nnunetv2")
@@ -146,13 +155,36 @@ def _damaged(what: str, error: str) -> Check:
 
 def _folder(variable: str) -> Check:
     value = os.environ.get(variable)
+    # Where the installation guide puts it.
+    usual = Path.home() / "nnunet" / variable.removeprefix("nnUNet_")
     if not value:
-        return Check("missing", variable, "is not set", f"export {variable}=/path/to/{variable}")
-    if not Path(value).is_dir():
-        return Check("missing", variable, f"{value} is not a folder", f"mkdir -p {shlex.quote(value)}")
-    try:
-        with tempfile.TemporaryFile(dir=value):
-            pass
-    except OSError as error:
-        return Check("problem", variable, f"{value} is not writable: {error.strerror}", "choose another folder")
-    return Check("ok", variable, value)
+        finding = f"is not set, which is needed by {_NEEDED_BY[variable]}"
+        return Check("unset", variable, finding, _making(variable, usual))
+    path = Path(value).absolute()
+    if path.is_dir():
+        try:
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            finding = f"{value} is not writable: {error.strerror}"
+            return Check("problem", variable, finding, _making(variable, usual))
+        return Check("ok", variable, value)
+    if value.startswith("~"):
+        finding = f"{value} is not a folder: nnU-Net does not read ~"
+        return Check("missing", variable, finding, _making(variable, Path(os.path.expanduser(value))))
+    there = next(place for place in (path, *path.parents) if place.exists() or place.is_symlink())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        finding = f"{value} is not a folder and cannot be made in {there}"
+        return Check("missing", variable, finding, _making(variable, usual))
+    return Check("missing", variable, f"{value} is not a folder", f"mkdir -p {shlex.quote(str(path))}")
+
+
+def _making(variable: str, folder: Path) -> str:
+    """The command that makes a folder and lets nnU-Net know it."""
+    place = shlex.quote(str(folder.absolute()))
+    return f"mkdir -p {place} && export {variable}={place}"
+
+
+def _pip(*words: str) -> str:
+    """The command that installs into this environment, which need not be the activated one."""
+    return shlex.join([sys.executable, "-m", "pip", "install", *words])

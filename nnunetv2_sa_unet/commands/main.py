@@ -8,18 +8,49 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from types import FrameType
+from typing import Any, NoReturn, TextIO, cast
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.text import one_line
 
 __all__ = ["main"]
 
 COMMANDS = (
-    "ablate", "benchmark", "convert", "demo", "doctor", "evaluate", "export-onnx", "finetune", "model", "plan",
+    "ablate", "convert", "demo", "doctor", "evaluate", "export-onnx", "finetune", "model", "plan",
     "report", "segment", "tables",
 )  # fmt: skip
+
+
+#: What a terminal obeys instead of showing it; line ends, tabs and the returns of progress bars pass.
+_CODES = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\n\r\t"}
+
+
+class _Terminated(BaseException):
+    """Somebody asked the process to end."""
+
+
+class _Visible:
+    """A stream that shows what control characters a name holds, and what its encoding does not have, as codes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text.translate(_CODES))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,8 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; those of the process if None.
 
     Returns:
-        0 if all went well, 1 if the command found something wrong, 2 if its words could not be read.
+        0 if all went well, 1 if the command found something wrong, 2 if its words could not be read, 130 and 143 if
+        it was interrupted or terminated.
     """
+    # The steps and workers that are started from here do not look for modules in the working folder.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(cast("TextIO", _Visible(sys.stdout))))
+        stack.enter_context(redirect_stderr(cast("TextIO", _Visible(sys.stderr))))
+        stack.enter_context(_told_of_termination())
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="nnUNetv2_sa_unet",
         description="3D SA-UNet for nnU-Net v2: what nnU-Net's own commands do not do.",
@@ -44,10 +86,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     namespace = parser.parse_args(arguments)
     try:
         status: int = namespace.run(namespace)
+        sys.stdout.flush()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error))
+    except KeyboardInterrupt:
+        return _failed("interrupted", 128 + signal.SIGINT)
+    except _Terminated:
+        return _failed("terminated", 128 + signal.SIGTERM)
+    except BrokenPipeError:
+        _let_go_of_the_output()
+        return _failed("nobody reads the output any more")
+    except BrokenProcessPool:
+        return _failed("a worker process was killed, perhaps for lack of memory: use fewer (-np), or more memory")
+    except MemoryError:
+        return _failed("there is not enough memory")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _failed(one_line(f"{where}{error.strerror or error}"))
     return status
+
+
+def _failed(reason: str, status: int = 1) -> int:
+    with suppress(OSError):
+        print(f"error: {reason}", file=sys.stderr)
+    return status
+
+
+def _let_go_of_the_output() -> None:
+    """Or Python flushes once more at its end, and complains."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+@contextmanager
+def _told_of_termination() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that what was begun is cleaned up."""
+    # Only the main thread can.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_: int, __: FrameType | None) -> NoReturn:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

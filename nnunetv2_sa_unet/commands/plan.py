@@ -20,7 +20,7 @@ from nnunetv2_sa_unet.files import write_json
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.plans.overrides import Override
 
-__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run", "write_if_allowed"]
+__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run", "write_if_allowed", "write_plans"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -52,7 +52,28 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the plans and say what is in them."""
+    """Write the plans, say what is in them and how to go on."""
+    path, plans = write_plans(arguments)
+    trainable = "3d_fullres" if "3d_fullres" in plans["configurations"] else next(iter(plans["configurations"]))
+    number = dataset_number(path.parent.name)
+    print(f"Written: {path}")
+    unprepared = _without_data(plans, path.parent)
+    if unprepared:
+        print(f"Data:    nnUNetv2_preprocess -d {number} -plans_name {plans['plans_name']} -c {' '.join(unprepared)}")
+    print(
+        f"Train:   nnUNetv2_train {number} {trainable} 0 -tr nnUNetTrainerSAUNet -p {plans['plans_name']}\n"
+        "The training block is read by the trainers of this package only; the stock nnUNetTrainer trains the same "
+        "network with nnU-Net's own recipe."
+    )
+    return 0
+
+
+def write_plans(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+    """Write the plans and say what is in them.
+
+    Returns:
+        Where they are, and they themselves.
+    """
     if arguments.gpu_memory is None and not arguments.override:
         raise InputError("plan: give --gpu-memory GB, --override NAME_OR_FILE, or both")
     overrides = {name: load_override(name) for name in arguments.override}
@@ -66,19 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = folder / f"{plans['plans_name']}.json"
     write_if_allowed(path, plans, dataset, arguments.force)
     _describe(plans, arguments.configurations or list(plans["configurations"]))
-
-    trainable = "3d_fullres" if "3d_fullres" in plans["configurations"] else next(iter(plans["configurations"]))
-    number = dataset_number(dataset)
-    print(f"Written: {path}")
-    unprepared = _without_data(plans, folder)
-    if unprepared:
-        print(f"Data:    nnUNetv2_preprocess -d {number} -plans_name {plans['plans_name']} -c {' '.join(unprepared)}")
-    print(
-        f"Train:   nnUNetv2_train {number} {trainable} 0 -tr nnUNetTrainerSAUNet -p {plans['plans_name']}\n"
-        "The training block is read by the trainers of this package only; the stock nnUNetTrainer trains the same "
-        "network with nnU-Net's own recipe."
-    )
-    return 0
+    return path, plans
 
 
 def _rewritten(arguments: argparse.Namespace, overrides: Mapping[str, Override], folder: Path) -> dict[str, Any]:
@@ -141,13 +150,26 @@ def plans_name(base: str, overrides: Sequence[str]) -> str:
     'nnUNetSAUNetPaperSmallRunPlans'
     >>> plans_name("nnUNetResEncUNetMPlans", ["paper"])
     'nnUNetSAUNetResEncUNetMPaperPlans'
+
+    Raises:
+        InputError: a name has characters that the plans' cannot have, or two overrides have the same.
     """
     core = base.removeprefix("nnUNet").removesuffix("Plans")
-    return "".join(["nnUNetSAUNet", _camel_case(core), *(_camel_case(Path(name).stem) for name in overrides), "Plans"])
+    names = [_camel_case(Path(override).stem, f"--override {override}") for override in overrides]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            first = overrides[names.index(name)]
+            raise InputError(f"--override {first} {overrides[index]}: both are {name} in the plans' name: rename one")
+    return "".join(["nnUNetSAUNet", _camel_case(core, f"-p {base}") if core else "", *names, "Plans"])
 
 
-def _camel_case(text: str) -> str:
-    return "".join(word[0].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", text))
+def _camel_case(text: str, word: str) -> str:
+    """Letters and digits, as nnU-Net's names have them; what else could vanish without a word is refused."""
+    if not re.fullmatch(r"[-_. A-Za-z0-9]*[A-Za-z0-9][-_. A-Za-z0-9]*", text):
+        raise InputError(
+            f"{word}: names the plans: expected only the letters A to Z, digits, blanks and - _ . in the name {text!r}"
+        )
+    return "".join(part[0].upper() + part[1:] for part in re.findall(r"[A-Za-z0-9]+", text))
 
 
 def _shipped() -> list[str]:
@@ -159,15 +181,23 @@ def load_override(name_or_file: str) -> Override:
     """Read and check an override.
 
     Raises:
-        InputError: if it is neither a shipped one nor a file, or something in it is wrong.
+        InputError: if it is neither a shipped one nor a file, or something in it is wrong, or if its plans would be
+            named as those of a shipped one that says something else.
     """
     from nnunetv2_sa_unet.plans.overrides import parse_override
 
+    def shipped(name: str) -> Override:
+        resource = resources.files("nnunetv2_sa_unet.plans_overrides") / f"{name}.json"
+        return parse_override(json.loads(resource.read_text(encoding="utf-8")), f"{name}.json")
+
     if name_or_file in _shipped():
-        resource = resources.files("nnunetv2_sa_unet.plans_overrides") / f"{name_or_file}.json"
-        return parse_override(json.loads(resource.read_text(encoding="utf-8")), f"{name_or_file}.json")
+        return shipped(name_or_file)
     hint = f"give a JSON file or one of: {', '.join(_shipped())}"
-    return parse_override(load_json(Path(name_or_file), hint), name_or_file)
+    override = parse_override(load_json(Path(name_or_file), hint), name_or_file)
+    for name in _shipped():
+        if plans_name("", [name_or_file]) == plans_name("", [name]) and override != shipped(name):
+            raise InputError(f"{name_or_file}: its plans would be named as those of the shipped {name}: rename it")
+    return override
 
 
 def load_json(path: Path, hint: str) -> Any:

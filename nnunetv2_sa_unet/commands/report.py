@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_sa_unet.files import held
+
 __all__ = ["add_parser", "run"]
 
 
@@ -32,5 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the report and say where it is."""
     from nnunetv2_sa_unet.report import write_report
 
-    print(f"wrote {write_report(arguments.folder, arguments.references)}")
+    with held(arguments.folder):
+        print(f"wrote {write_report(arguments.folder, arguments.references)}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,19 @@ from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.commands.arguments import add_device, add_trust, find_model
 from nnunetv2_sa_unet.devices import Device, choose_device
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import make_writable
+from nnunetv2_sa_unet.files import held, make_writable
+from nnunetv2_sa_unet.text import printable
 from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed_at
 
 if TYPE_CHECKING:
+    from nnunetv2_sa_unet.images.folders import PassedOver
     from nnunetv2_sa_unet.segment.model import Segmenter
     from nnunetv2_sa_unet.segment.record import Segmentation
 
 __all__ = ["add_parser", "run"]
+
+#: Status of a command that Ctrl-C stopped, as shells have it.
+INTERRUPTED = 130
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -77,9 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.report import write_report
     from nnunetv2_sa_unet.segment.exclusion import exclusion_masks
     from nnunetv2_sa_unet.segment.folder import RunFolder
-    from nnunetv2_sa_unet.segment.inputs import find_subjects, is_bids
+    from nnunetv2_sa_unet.segment.inputs import ALTERNATIVES_FOLDER, find_subjects, is_bids
     from nnunetv2_sa_unet.segment.model import Segmenter
-    from nnunetv2_sa_unet.segment.run import Job, segment_all
+    from nnunetv2_sa_unet.segment.preparation import Job
+    from nnunetv2_sa_unet.segment.record import TABLE_NAME
+    from nnunetv2_sa_unet.segment.run import segment_all
 
     device = choose_device(arguments.device)
     model, checkpoint = find_model(arguments.model, arguments.checkpoint)
@@ -98,29 +106,63 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.trust_model,
     )
     _introduce(boxed_at(model), device, arguments.threshold)
-    if (arguments.probabilities or arguments.threshold is not None) and not segmenter.can_give_probabilities():
+    if (arguments.probabilities or arguments.threshold is not None) and not segmenter.gives_probability:
         raise InputError(
-            f"{arguments.model}: gives no probability of WMH on the grid of the image (it predicts regions none of "
-            "which is label 1 alone, or turns images): leave out --probabilities and --threshold"
+            f"{arguments.model}: gives no probability of WMH (it predicts regions none of which is label 1 alone): "
+            "leave out --probabilities and --threshold"
         )
-    subjects = find_subjects(arguments.inputs, segmenter.channels)
+    found = find_subjects(arguments.inputs, segmenter.channels)
+    subjects = found.subjects
+    _print_passed_over(found.passed_over)
     masks = {}
     if arguments.exclude is not None:
         masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
         print(f"--exclude: masks of {len(masks)} of {len(subjects)} subjects")
     make_writable(output)
-    header = _header(arguments, segmenter, device.name)
-    folder = RunFolder(output, header, subjects, arguments.force, lambda line: print(line, flush=True))
-    print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {device.name}", flush=True)
-    segment_all(Job(segmenter, header.options, output, masks, folder.earlier), subjects, folder.add)
-    studies = [path for path in arguments.inputs if is_bids(path)]
-    if studies:
-        describe_derivative(output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*"])
-    segmentation = folder.finish()
-    status = _conclude(output, segmentation)
-    if not arguments.no_report:
-        print(f"wrote {write_report(output)}")
-    return status
+    with held(output):
+        folder = RunFolder(
+            output,
+            _header(arguments, segmenter, device.name),
+            subjects,
+            masks,
+            arguments.force,
+            lambda line: print(line, flush=True),
+        )
+        options = folder.header.options
+        if options.probabilities and not arguments.probabilities:
+            print(f"{output}: holds maps of probabilities, and gets them of new subjects too")
+        if segmenter.orientation.source == "assumed":
+            print(f"{model}: does not say how its training images were stored; {segmenter.orientation.code} assumed")
+        print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {device.name}", flush=True)
+        job = Job(segmenter, options, output, masks, folder.earlier, folder.header.made_with)
+        try:
+            segment_all(job, subjects, folder.add)
+        except KeyboardInterrupt:
+            stopped = folder.finish()
+            print(
+                f"stopped after {len(stopped.subjects)} of {len(subjects)} subjects, which are in "
+                f"{output / TABLE_NAME}; give the same command again to go on"
+            )
+            return INTERRUPTED
+        studies = [path for path in arguments.inputs if is_bids(path)]
+        if studies:
+            describe_derivative(
+                output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*", ALTERNATIVES_FOLDER]
+            )
+        segmentation = folder.finish()
+        status = _conclude(output, segmentation)
+        if not arguments.no_report:
+            print(f"wrote {write_report(output)}")
+        return status if found.is_complete else 1
+
+
+def _print_passed_over(passed_over: Sequence[PassedOver]) -> None:
+    """Name everything that is not used, once, by the reason; first what may have been meant to be."""
+    reasons: dict[tuple[bool, str], list[str]] = {}
+    for each in passed_over:
+        reasons.setdefault((each.harmless, each.reason), []).append(printable(each.path))
+    for (harmless, reason), paths in sorted(reasons.items()):
+        print(f"{'passed over' if harmless else 'LEFT OUT'}: {', '.join(paths)}: {reason}")
 
 
 def _conclude(output: Path, segmentation: Segmentation) -> int:
@@ -153,7 +195,7 @@ def _introduce(boxed: BoxedModel | None, device: Device, threshold: float | None
 def _header(arguments: argparse.Namespace, segmenter: Segmenter, device: str) -> Segmentation:
     from importlib.metadata import version
 
-    from nnunetv2_sa_unet.segment.record import Options, Segmentation
+    from nnunetv2_sa_unet.segment.record import SEGMENTATION_VERSION, Options, Segmentation
 
     return Segmentation(
         nnunetv2_sa_unet=__version__,
@@ -168,9 +210,10 @@ def _header(arguments: argparse.Namespace, segmenter: Segmenter, device: str) ->
             exclude=None if arguments.exclude is None else str(arguments.exclude.absolute()),
             probabilities=arguments.probabilities,
             step_size=arguments.step_size,
-            mirroring=not arguments.disable_tta,
+            mirroring=segmenter.mirrors,
             device=device,
         ),
+        segmentation_version=SEGMENTATION_VERSION,
         subjects=[],
     )
 

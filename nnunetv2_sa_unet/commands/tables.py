@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,10 @@ from nnunetv2_sa_unet.files import make_writable
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.scores.pairs import Pair
     from nnunetv2_sa_unet.study.formats import Table
-    from nnunetv2_sa_unet.study.tables import Model
 
 __all__ = ["add_parser", "run"]
 
 _BASELINE = "nnUNetTrainerSAUNet"
-_FEWEST_CASES = 2
 _OF_CROSS_VALIDATION = {"configuration": "-c", "plans": "-p", "folds": "--folds", "variants": "--variants"}
 
 
@@ -82,6 +81,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "nnUNet_raw/DATASET/observersTr, if there is one)",
     )
     parser.add_argument(
+        "--scanners",
+        type=Path,
+        metavar="CSV",
+        help="table with the columns case and scanner (without it: the challenge's scanners in names such as GE3T_100, "
+        "or else one group of all cases)",
+    )
+    parser.add_argument(
         "-o",
         dest="output",
         type=Path,
@@ -101,31 +107,40 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.study.figure import draw_scanners
     from nnunetv2_sa_unet.study.formats import as_markdown
     from nnunetv2_sa_unet.study.observers import observer_pairs
-    from nnunetv2_sa_unet.study.tables import ablations, differences, make_models, observers, rivals, scanners
+    from nnunetv2_sa_unet.study.tables import (
+        ablations,
+        cases_by_scanner,
+        differences,
+        make_models,
+        observers,
+        rivals,
+        scanners,
+    )
 
     given = _predicted(arguments) if arguments.predictions else _cross_validated(arguments)
-    _check_number(given)
     baseline_name = _baseline(arguments.baseline, list(given.models))
     readings: dict[str, list[Pair]] = {}
     if given.observers:
         references = {pair.case: pair.reference for pair in next(iter(given.models.values()))}
         readings = observer_pairs(given.observers, references)
         check_pairs([pair for pairs in readings.values() for pair in pairs], f"second readings in {given.observers}")
+    cases = [pair.case for pair in next(iter(given.models.values()))]
+    groups = cases_by_scanner(cases, _scanners(arguments.scanners, cases) if arguments.scanners else None)
     output = arguments.output or given.output
     make_writable(output)
 
     scores = _score({**given.models, **readings}, arguments.processes or default_processes())
     models = make_models({name: scores[name] for name in given.models})
     baseline = next(model for model in models if model.name == baseline_name)
-    made = [ablations(models, given.source), rivals(models, given.source), scanners(models, given.source)]
+    made = [ablations(models, given.source), rivals(models, given.source), scanners(models, groups, given.source)]
     made.append(differences(models, baseline) if len(models) > 1 else None)
     made.append(observers({name: scores[name] for name in readings}, models) if readings else None)
     tables = [table for table in made if table]
 
     parts = [f"## {table.title} ({table.name}.csv)\n{as_markdown(table)}" for table in tables]
     _write(output, tables, parts)
-    _write_cases(output / "cases.csv", scores, models)
-    draw_scanners(output / "scanners.png", models)
+    _write_cases(output / "cases.csv", scores, groups)
+    draw_scanners(output / "scanners.png", models, groups)
     print("\n".join(parts))
     names = ", ".join(f"{table.name}.csv" for table in tables)
     print(f"wrote tables.md, tables.tex, {names}, cases.csv and scanners.png in {output}")
@@ -224,15 +239,6 @@ def _named_folder(word: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def _check_number(given: _Input) -> None:
-    cases = len(next(iter(given.models.values())))
-    if cases < _FEWEST_CASES:
-        raise InputError(
-            f"found {cases} in all ({given.source}), expected at least {_FEWEST_CASES}: nnUNetv2_sa_unet evaluate "
-            "scores single cases"
-        )
-
-
 def _baseline(word: str | None, names: Sequence[str]) -> str:
     if word is None:
         return next((name for name in names if name.partition("__")[0] == _BASELINE), names[0])
@@ -269,14 +275,28 @@ def _write(output: Path, tables: Sequence[Table], markdown: Sequence[str]) -> No
     write_text(output / "tables.md", "\n".join([*markdown, figure]))
 
 
-def _write_cases(path: Path, scores: Mapping[str, Mapping[str, Any]], models: Sequence[Model]) -> None:
+def _scanners(path: Path, cases: Sequence[str]) -> dict[str, str]:
+    """Read the scanner of every case."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            scanners = {row["case"]: row["scanner"] for row in csv.DictReader(stream)}
+    except KeyError as error:
+        raise InputError(f"{path}: no column {error}; expected a CSV file with the columns case and scanner") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a CSV file with case and scanner") from None
+    without = [case for case in cases if not scanners.get(case)]
+    if without:
+        raise InputError(f"{path}: no scanner for {', '.join(without)}; expected one for every evaluated case")
+    return scanners
+
+
+def _write_cases(path: Path, scores: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> None:
     from dataclasses import astuple
 
     from nnunetv2_sa_unet.files import write_rows
     from nnunetv2_sa_unet.scores.scoring import COLUMNS
-    from nnunetv2_sa_unet.study.tables import cases_by_scanner
 
-    scanner = {case: site for site, cases in cases_by_scanner(list(models[0].cases)).items() for case in cases}
+    scanner = {case: site for site, cases in groups.items() for case in cases}
     rows = (
         (name, scanner[case], case, *astuple(metrics))
         for name, cases in scores.items()

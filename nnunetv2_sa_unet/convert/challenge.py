@@ -8,6 +8,7 @@ The data (60 training and 110 test cases, doi 10.34894/AECRSD) come as ``trainin
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,10 @@ class Scanner:
         """The folder below ``training`` or ``test``, in words."""
         return self.site if self.folder is None else f"{self.site}/{self.folder}"
 
+    def cases(self, training: bool) -> int:
+        """How many cases the challenge has in one of its parts."""
+        return self.training if training else self.test
+
 
 SCANNERS = (
     Scanner("Utrecht", "Utrecht", None, "Philips Achieva 3T", 20, 30),
@@ -69,55 +74,44 @@ class _Folder:
     training: bool
 
 
-def find_cases(source: Path, channels: Sequence[str], stage: str, test: bool | None) -> list[SourceCase]:
-    """Find the cases of the challenge's tree. No image is opened.
+def find_cases(
+    source: Path, channels: Sequence[str], stage: str, test: bool | None
+) -> tuple[list[SourceCase], list[str]]:
+    """Find the cases of the challenge's tree. Whether their files exist is not looked at.
 
     Args:
-        source: the folder with ``training`` (and ``test``), or a training folder itself.
+        source: the folder with ``training`` (and ``test``), or one of the two itself.
         channels: of ``CHANNELS``, FLAIR first.
         stage: ``pre`` (bias-corrected) or ``orig``.
         test: whether to take the test cases; None takes them where they are.
 
     Returns:
-        The cases, training before test, in the order of their names (``GE3T_100``).
+        The cases, training before test, in the order of their names (``GE3T_100``); and a line for every unknown
+        folder, every id that occurs twice and every scanner with more cases than the challenge has.
 
     Raises:
-        InputError: this is not the challenge's tree; or else one error that names every unknown folder, every
-            missing file and every id that occurs twice.
+        InputError: this is not the challenge's tree, or there is nothing in it.
     """
     folders, problems = _case_folders(source, test)
     problems += _repeated_ids(source, folders)
+    problems += _too_many(folders)
     readings, repeated = _readings(source)
     problems += repeated
     cases = [_case(folder, channels, stage, readings) for folder in folders]
-    problems += [
-        f"{case.name}: {path} is missing"
-        for case in cases
-        for path in (*case.images, case.label)
-        if path is not None and not path.is_file()
-    ]
-    if problems:
-        raise InputError("\n".join([f"{source}: not all of the challenge's data can be used:", *problems]))
-    if not cases:
+    if not (cases or problems):
         raise InputError(f"{source}: no case; expected folders such as training/{SCANNERS[0].place}/0")
-    return sorted(cases, key=lambda case: (not case.training, case.name))
+    return sorted(cases, key=lambda case: (not case.training, case.name)), problems
 
 
 def incomplete_scanners(cases: Iterable[SourceCase]) -> list[str]:
     """The scanners with fewer cases than the challenge has, in words, for the parts that are there at all."""
-    counts: dict[tuple[str, bool], int] = {}
-    for case in cases:
-        key = case.row["scanner"], case.training
-        counts[key] = counts.get(key, 0) + 1
-    parts = {training for _, training in counts}
-    found = []
-    for scanner in SCANNERS:
-        for part, training in _PARTS.items():
-            expected = scanner.training if training else scanner.test
-            number = counts.get((scanner.name, training), 0)
-            if training in parts and number != expected:
-                found.append(f"{scanner.name}: {number} of the challenge's {expected} {part} cases")
-    return found
+    counts = Counter((case.row["scanner"], case.training) for case in cases)
+    return [
+        f"{scanner.name}: {counts[scanner.name, training]} of the challenge's {scanner.cases(training)} {part} cases"
+        for scanner in SCANNERS
+        for part, training in _PARTS.items()
+        if any(key[1] == training for key in counts) and counts[scanner.name, training] < scanner.cases(training)
+    ]
 
 
 def _case_folders(source: Path, test: bool | None) -> tuple[list[_Folder], list[str]]:
@@ -125,7 +119,14 @@ def _case_folders(source: Path, test: bool | None) -> tuple[list[_Folder], list[
         raise InputError(f"{source}: no such folder; expected the challenge's folder with training and test in it")
     parts = {part: source / part for part in _PARTS if (source / part).is_dir()}
     if not parts and any((source / scanner.site).is_dir() for scanner in SCANNERS):
-        parts = {"training": source}
+        # A part by itself: its name alone tells training cases from test cases.
+        part = source.resolve().name.lower()
+        if part not in _PARTS:
+            raise InputError(
+                f"{source}: has the challenge's sites, but is it the training or the test part? Name the folder "
+                "training or test, or the one that both lie in"
+            )
+        parts = {part: source}
     if not parts:
         there = ", ".join(sorted(entry.name for entry in source.iterdir())[:5]) or "nothing"
         raise InputError(
@@ -134,7 +135,9 @@ def _case_folders(source: Path, test: bool | None) -> tuple[list[_Folder], list[
     if test and "test" not in parts:
         raise InputError(f"{source}: no folder test; add it, or leave out --test")
     if test is False:
-        parts.pop("test", None)
+        parts = {part: folder for part, folder in parts.items() if _PARTS[part]}
+        if not parts:
+            raise InputError(f"{source}: holds test cases alone; leave out --no-test")
     folders: list[_Folder] = []
     problems: list[str] = []
     for part, folder in parts.items():
@@ -181,6 +184,17 @@ def _repeated_ids(source: Path, folders: Iterable[_Folder]) -> list[str]:
         "keep one of them"
         for number, paths in by_number.items()
         if len(paths) > 1
+    ]
+
+
+def _too_many(folders: Iterable[_Folder]) -> list[str]:
+    """Scanners with more cases in a part than the challenge has: test cases must not become training cases."""
+    counts = Counter((folder.scanner, folder.training) for folder in folders)
+    return [
+        f"{'training' if training else 'test'}/{scanner.place}: {number} cases, but the challenge has "
+        f"{scanner.cases(training)}; move those of the other part there"
+        for (scanner, training), number in counts.items()
+        if number > scanner.cases(training)
     ]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
 import SimpleITK
 from tqdm import tqdm
@@ -26,7 +28,7 @@ class SourceCase:
     Attributes:
         name: nnU-Net's identifier of the case.
         training: whether it goes to ``imagesTr`` and ``labelsTr``; else to ``imagesTs`` and ``labelsTs``.
-        images: one a channel. All files of the case take the geometry of the first.
+        images: one a channel, in NIfTI. All files of the case take the geometry of the first.
         label: 0 background, 1 WMH, 2 other pathology; None where nobody drew one.
         readings: by observer, what others drew of the same case.
         row: further columns of ``cases.csv``.
@@ -55,21 +57,23 @@ class Checked:
     problems: tuple[str, ...]
 
 
-def check_cases(cases: Sequence[SourceCase], processes: int) -> list[Checked]:
+def check_cases(cases: Sequence[SourceCase], known: Sequence[str], processes: int) -> list[Checked]:
     """Read every file of every case to its end.
 
     Args:
-        cases: whose files exist.
+        cases: to be checked.
+        known: what is wrong with their source already, so that all is said at once.
         processes: how many processes share the work.
 
     Raises:
-        InputError: one line for every file that cannot be used.
+        InputError: one line for everything that is wrong, whether known or found in a file.
     """
-    with mapping(min(processes, len(cases))) as apply:
+    with mapping(max(1, min(processes, len(cases)))) as apply:
         checked: list[Checked] = list(tqdm(apply(_check, cases), "checking", total=len(cases), unit="case"))
-    problems = [f"  {problem}" for one in checked for problem in one.problems]
+    problems = [*known, *(problem for one in checked for problem in one.problems)]
     if problems:
-        raise InputError("\n".join(["some files cannot be used, and nothing was written:", *problems]))
+        lines = (f"  {problem}" for problem in problems)
+        raise InputError("\n".join([f"nothing was written, for {len(problems)} reasons:", *lines]))
     return checked
 
 
@@ -92,15 +96,17 @@ def _check(case: SourceCase) -> Checked:
         elif found is None and first is not None:
             differences = geometry_differences(first, image)
             found = f"not on the grid of {case.images[0].name}: {'; '.join(differences)}" if differences else None
-            if _geometry(first) != _geometry(image):
+            if _geometry(case.images[0]) != _geometry(path):
                 moved.add(path)
         if found is not None:
             problems.append(f"{case.name}: {path}: {found}")
     return Checked(hashes, frozenset(moved), tuple(problems))
 
 
-def _geometry(image: SimpleITK.Image) -> tuple[object, ...]:
-    return image.GetSpacing(), image.GetOrigin(), image.GetDirection()
+def _geometry(path: Path) -> tuple[object, ...]:
+    """What nnU-Net takes for the geometry of a NIfTI file, to the last bit: it compares channels so."""
+    image: Any = nibabel.load(path)
+    return image.affine.tolist(), image.header.get_zooms()
 
 
 def _mask_problem(image: SimpleITK.Image) -> str | None:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import SimpleITK
 from tqdm import tqdm
@@ -23,17 +24,22 @@ from tqdm import tqdm
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.convert.raw_cases import Checked, SourceCase, check_cases
 from nnunetv2_sa_unet.convert.splits import FOLDS, stratified_splits
+from nnunetv2_sa_unet.datasets import FOLDERS
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json, write_rows
+from nnunetv2_sa_unet.files import complete_or_absent, held, remove_unfinished, write_json, write_rows
 from nnunetv2_sa_unet.images import masks
 from nnunetv2_sa_unet.images.processes import mapping
-from nnunetv2_sa_unet.images.volumes import itk_reason, read_header, read_volume
+from nnunetv2_sa_unet.images.volumes import read_volume
+from nnunetv2_sa_unet.images.writing import read_back
 
-__all__ = ["CASES_NAME", "OTHER", "Recipe", "make_dataset"]
+__all__ = ["CASES_NAME", "OTHER", "Recipe", "make_dataset", "reader"]
 
 CASES_NAME = "cases.csv"
 _RECORD_NAME = "conversion.json"
 _ENDING = ".nii.gz"
+#: nnU-Net's reader that turns every image to RAS, so that models do not depend on how voxels are stored.
+_READER = "NibabelIOWithReorient"
+_READER_KEY = "overwrite_image_reader_writer"
 #: What becomes of label 2 (other pathology): nnU-Net's labels.
 OTHER: dict[str, dict[str, int]] = {
     "ignore": {"background": 0, "WMH": 1, "ignore": 2},
@@ -81,14 +87,21 @@ class _File:
 
 
 def make_dataset(
-    folder: Path, source: Path, cases: Sequence[SourceCase], recipe: Recipe, force: bool, processes: int
+    folder: Path,
+    source: Path,
+    cases: Sequence[SourceCase],
+    problems: Sequence[str],
+    recipe: Recipe,
+    force: bool,
+    processes: int,
 ) -> bool:
     """Check all files, then make the data set.
 
     Args:
         folder: of the data set, ``Dataset123_NAME`` in ``nnUNet_raw``.
         source: the folder that the files of the cases lie in.
-        cases: with different names.
+        cases: with different names unless there are problems.
+        problems: with the source, a line each: nothing is made then, but they are named with those of the files.
         recipe: what to make of them.
         force: replace a data set that differs.
         processes: how many processes share the work.
@@ -101,41 +114,46 @@ def make_dataset(
             cannot be written to. Nothing is left behind then.
     """
     _refuse_taken_number(folder)
-    checked = check_cases(cases, processes)
+    checked = check_cases(cases, problems, processes)
     files = [file for case, one in zip(cases, checked, strict=True) for file in _files(case, one, recipe)]
     hashes = {path: value for one in checked for path, value in one.hashes.items()}
     record = _record(source, files, hashes, recipe)
-    staging = folder.parent / f".{folder.name}.partial"
-    to_complete = _same_record(folder, record)
-    if to_complete and _is_complete(folder, files):
-        return False
-    if folder.exists() and not (to_complete or force):
-        raise InputError(
-            f"{folder}: exists and is not what would be made (its {_RECORD_NAME} differs, or there is none): name "
-            "another data set with -d, or replace it with --force"
-        )
-    try:
-        if to_complete:
-            _fill(folder, cases, files, recipe, processes)
-            return True
-        if not _same_record(staging, record):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with held(folder, beside=True):
+        staging = folder.parent / f".{folder.name}.partial"
+        stored = _stored_record(folder)
+        to_complete = _is_same(stored, record)
+        if to_complete and _is_complete(folder, files):
+            return False
+        if folder.exists() and not (to_complete or force):
+            raise InputError(
+                f"{folder}: exists and is not what would be made (its {_RECORD_NAME} differs, or there is none): name "
+                "another data set with -d, or replace it with --force"
+            )
+        try:
+            if to_complete:
+                # Models may have been trained with the reader that it has: an older version named none.
+                _fill(folder, cases, files, recipe, stored.get("reader"), processes)
+                return True
+            unfinished = _stored_record(staging)
+            if not (_is_same(unfinished, record) and unfinished.get("reader") == _READER):
+                shutil.rmtree(staging, ignore_errors=True)
+                write_json(staging / _RECORD_NAME, record)
+            _fill(staging, cases, files, recipe, _READER, processes)
+            _replace(folder, staging)
+        except BaseException as error:
+            # A kill leaves the folder for the next run; whoever can still clean up does.
             shutil.rmtree(staging, ignore_errors=True)
-            write_json(staging / _RECORD_NAME, record)
-        _fill(staging, cases, files, recipe, processes)
-        _replace(folder, staging)
-    except BaseException as error:
-        # A kill leaves the folder for the next run; whoever can still clean up does.
-        shutil.rmtree(staging, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise InputError(f"{folder}: cannot be made ({error}); free space, or see to the permissions") from None
-        raise
-    return True
+            if isinstance(error, OSError):
+                raise InputError(f"{folder}: cannot be made ({error}); free space, or see to the permissions") from None
+            raise
+        return True
 
 
 def _refuse_taken_number(folder: Path) -> None:
     """nnU-Net finds a data set by its number and stops where two have the same."""
     number = folder.name.partition("_")[0]
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+    for variable in FOLDERS:
         root = os.environ.get(variable)
         for other in sorted(Path(root).glob(f"{number}_*")) if root else ():
             if other.name != folder.name:
@@ -164,6 +182,7 @@ def _record(source: Path, files: Sequence[_File], hashes: Mapping[Path, str], re
     """What the data set is made from: whoever asks for the same again has it already."""
     return {
         "version": __version__,
+        "reader": _READER,
         "options": {**recipe.options, "channels": list(recipe.channels), "other": recipe.other, "link": recipe.link},
         "files": {
             file.target: {"source": _relative(file.source, source), "sha256": hashes[file.source]} for file in files
@@ -175,19 +194,37 @@ def _relative(path: Path, source: Path) -> str:
     return (path.relative_to(source) if path.is_relative_to(source) else path).as_posix()
 
 
-def _same_record(folder: Path, record: Mapping[str, Any]) -> bool:
+def reader(folder: Path) -> str | None:
+    """The reader that a data set asks nnU-Net for; None if it leaves the choice to nnU-Net, as older versions did."""
+    name: str | None = json.loads((folder / "dataset.json").read_text(encoding="utf-8")).get(_READER_KEY)
+    return name
+
+
+def _stored_record(folder: Path) -> dict[str, Any]:
     try:
         stored = json.loads((folder / _RECORD_NAME).read_text(encoding="utf-8"))
-        return all(stored[key] == record[key] for key in ("options", "files"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _is_same(stored: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Whether a record is of the same cases with the same options, by whatever version."""
+    return all(stored.get(key) == record[key] for key in ("options", "files"))
 
 
 def _is_complete(folder: Path, files: Sequence[_File]) -> bool:
     return (folder / "dataset.json").is_file() and all((folder / file.target).exists() for file in files)
 
 
-def _fill(folder: Path, cases: Sequence[SourceCase], files: Sequence[_File], recipe: Recipe, processes: int) -> None:
+def _fill(
+    folder: Path,
+    cases: Sequence[SourceCase],
+    files: Sequence[_File],
+    recipe: Recipe,
+    reader: str | None,
+    processes: int,
+) -> None:
     """Write what is missing; every file is complete or absent."""
     for place in {folder, *((folder / file.target).parent for file in files)}:
         remove_unfinished(place)
@@ -211,6 +248,7 @@ def _fill(folder: Path, cases: Sequence[SourceCase], files: Sequence[_File], rec
             "labels": OTHER[recipe.other],
             "numTraining": len(training),
             "file_ending": _ENDING,
+            **({_READER_KEY: reader} if reader else {}),
             **recipe.description,
         },
     )
@@ -226,7 +264,9 @@ def _write(folder: Path, file: _File, link: bool) -> None:
         return
     with complete_or_absent(target) as temporary:
         if file.grid is not None:
-            _write_image(_on_grid(file, file.grid), temporary)
+            image = _on_grid(file, file.grid)
+            nibabel.save(image, temporary)
+            read_back(temporary, np.asarray(image.dataobj).T)
         elif compressed:
             shutil.copyfile(file.source, temporary)
         else:
@@ -234,26 +274,19 @@ def _write(folder: Path, file: _File, link: bool) -> None:
             temporary.write_bytes(gzip.compress(file.source.read_bytes(), mtime=0))
 
 
-def _on_grid(file: _File, grid: Path) -> SimpleITK.Image:
-    """The source with the geometry of another image; masks as 8-bit labels."""
-    image = read_volume(file.source)
+def _on_grid(file: _File, grid: Path) -> Any:
+    """The source with the geometry of another image, to the last bit; masks as 8-bit labels."""
+    values = SimpleITK.GetArrayFromImage(read_volume(file.source))
     if file.mask:
-        labels = SimpleITK.GetArrayViewFromImage(image).astype(np.uint8)
+        values = values.astype(np.uint8)
         if file.without_other:
-            labels[labels == masks.OTHER] = 0
-        image = SimpleITK.GetImageFromArray(labels)
-    header = read_header(grid)
-    image.SetSpacing(header.GetSpacing())
-    image.SetOrigin(header.GetOrigin())
-    image.SetDirection(header.GetDirection())
-    return image
-
-
-def _write_image(image: SimpleITK.Image, path: Path) -> None:
-    try:
-        SimpleITK.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:
-        raise OSError(f"{path}: {itk_reason(error)}") from error
+            values[values == masks.OTHER] = 0
+    like: Any = nibabel.load(grid)
+    header = like.header.copy()
+    header.set_data_dtype(values.dtype)
+    # How bright a viewer shows the other image.
+    header["cal_min"] = header["cal_max"] = 0
+    return type(like)(values.T, like.affine, header)
 
 
 def _write_table(path: Path, cases: Sequence[SourceCase]) -> None:

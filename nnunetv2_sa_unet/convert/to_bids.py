@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK
 
+from nnunetv2_sa_unet.convert.raw_dataset import CASES_NAME
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import complete_or_absent
+from nnunetv2_sa_unet.files import below, complete_or_absent
 from nnunetv2_sa_unet.images.bids import describe_derivative, mask_path, write_sidecar
 from nnunetv2_sa_unet.images.folders import images_in
 from nnunetv2_sa_unet.images.masks import predicted_wmh
-from nnunetv2_sa_unet.images.volumes import geometry_differences, image_like, read_volume
+from nnunetv2_sa_unet.images.volumes import geometry_differences, image_like, read_header, read_volume, shape_problem
+from nnunetv2_sa_unet.images.writing import write_image
 
-__all__ = ["read_table", "write_derivative"]
+__all__ = ["write_derivative"]
 
 
-def read_table(path: Path) -> dict[str, dict[str, str]]:
+def _read_table(path: Path) -> dict[str, dict[str, str]]:
     """Read ``cases.csv`` of a data set that was converted from BIDS: its rows by case.
 
     Raises:
-        InputError: it is absent, or its cases come from elsewhere.
+        InputError: it is absent, its cases come from elsewhere, or a path in it leads out of a data set.
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = {row["case"]: row for row in csv.DictReader(stream)}
-        if all(row["subject"] and row["flair"] for row in rows.values()):
+        if all(row["subject"] and _is_inside(row["flair"]) for row in rows.values()):
             return rows
-    except (OSError, KeyError):
+    except (OSError, ValueError, KeyError, csv.Error):
         pass
     raise InputError(
         f"{path}: expected the table of cases with subject and flair that nnUNetv2_sa_unet convert bids writes"
     )
 
 
-def write_derivative(
-    folder: Path, predictions: Path, table: Mapping[str, Mapping[str, str]], source: Path | None, force: bool
-) -> list[Path]:
+def _is_inside(path: str | None) -> bool:
+    """Whether a path of a BIDS data set stays in it, and in the folder of the derivative."""
+    return bool(path) and not Path(str(path)).is_absolute() and ".." not in Path(str(path)).parts
+
+
+def write_derivative(folder: Path, predictions: Path, dataset: Path, source: Path | None, force: bool) -> list[Path]:
     """Write a mask and its JSON file for every prediction, and what makes the folder a BIDS derivative.
 
     Masks that are there already and equal are left as they are.
@@ -48,7 +53,7 @@ def write_derivative(
     Args:
         folder: of the derivative.
         predictions: nnU-Net's output folder.
-        table: see :func:`read_table`.
+        dataset: the data set of the cases in ``nnUNet_raw``, with its table and its images.
         source: the BIDS data set, for its address in ``dataset_description.json``; None if it is not known.
         force: replace masks that differ.
 
@@ -56,9 +61,11 @@ def write_derivative(
         The masks.
 
     Raises:
-        InputError: one line for every prediction that belongs to no case, is stored twice or cannot be read, or
-            whose mask is there and differs. Nothing is written then.
+        InputError: there is no table of the cases; or else one line for every prediction that belongs to no case, is
+            stored twice, cannot be read, is no 3D mask or not on its FLAIR's grid, or whose mask is there and differs.
+            Nothing is written then.
     """
+    table = _read_table(dataset / CASES_NAME)
     masks: dict[Path, tuple[SimpleITK.Image, Path]] = {}
     problems = []
     for case, paths in _predictions(predictions).items():
@@ -67,9 +74,9 @@ def write_derivative(
             problems.append(f"  {', '.join(path.name for path in paths)}: {reason}")
             continue
         flair = Path(table[case]["flair"])
-        target = folder / mask_path(flair)
         try:
-            masks[target] = _mask(read_volume(paths[0])), flair
+            target = below(folder, mask_path(flair))
+            masks[target] = _mask(paths[0], _image(dataset, case)), flair
             if target.exists() and not force and not _same(masks[target][0], read_volume(target)):
                 problems.append(f"  {target}: exists and differs; replace it with --force, or choose a folder with -o")
         except InputError as error:
@@ -79,7 +86,7 @@ def write_derivative(
     for target, (mask, flair) in masks.items():
         if not (target.exists() and _same(mask, read_volume(target))):
             with complete_or_absent(target) as temporary:
-                SimpleITK.WriteImage(mask, str(temporary), useCompression=True)
+                write_image(mask, temporary)
         write_sidecar(target, flair)
     describe_derivative(folder, source)
     return list(masks)
@@ -92,7 +99,25 @@ def _predictions(folder: Path) -> dict[str, list[Path]]:
     return images
 
 
-def _mask(prediction: SimpleITK.Image) -> SimpleITK.Image:
+def _image(dataset: Path, case: str) -> Path:
+    """The FLAIR of a case, training or not."""
+    places = [dataset / folder / f"{case}_0000.nii.gz" for folder in ("imagesTr", "imagesTs")]
+    return next((path for path in places if path.exists()), places[-1])
+
+
+def _mask(path: Path, flair: Path) -> SimpleITK.Image:
+    """The WMH of a prediction, which lies on the grid of the FLAIR.
+
+    Raises:
+        InputError: it does not, is no 3D image, or either cannot be read.
+    """
+    prediction = read_volume(path)
+    problem = shape_problem(prediction)
+    if problem is None:
+        differences = geometry_differences(read_header(flair), prediction)
+        problem = f"not on the grid of {flair}: {'; '.join(differences)}" if differences else None
+    if problem:
+        raise InputError(f"{path}: {problem}")
     inside, _ = predicted_wmh(SimpleITK.GetArrayViewFromImage(prediction))
     return image_like(inside.astype(np.uint8), prediction)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 
 from nnunetv2_sa_unet.demo.synthetic import make_case
 from nnunetv2_sa_unet.files import complete_or_absent, write_json
+from nnunetv2_sa_unet.images.writing import write_image
 
 __all__ = ["Case", "cases_of", "write_case", "write_dataset_json"]
 
@@ -57,7 +57,7 @@ def write_case(folder: Path, case: Case) -> None:
         (folder / f"labels{case.subset}" / f"{case.name}.nii.gz", made.label),
     ):
         with complete_or_absent(path) as temporary:
-            SimpleITK.WriteImage(image, str(temporary))
+            write_image(image, temporary)
 
 
 def write_dataset_json(folder: Path, training: int) -> None:

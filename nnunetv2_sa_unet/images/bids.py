@@ -1,77 +1,145 @@
-"""A data set in BIDS: its FLAIR volumes, read through pybids, and the masks of a derivative."""
+"""A data set in BIDS: its images by their names, and the masks of a derivative.
+
+A name tells all that is needed (``sub-01_ses-2_acq-3D_FLAIR.nii.gz``), and it is read here, not through pybids: version
+0.22.0 takes entities of the folders above the data set for those of its files, so that patients are mixed below a
+folder called ``sub-…``, and leaves out in silence what its list of names does not know.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json, write_text
+from nnunetv2_sa_unet.images.folders import PassedOver, reason_for_passing, walk
+from nnunetv2_sa_unet.text import printable
 
 __all__ = [
-    "BIDS_VERSION", "NIFTI", "case_name", "describe_derivative", "find_flair", "flair_volumes", "mask_path",
-    "open_data_set", "probabilities_path", "require_pybids", "sidecar_path", "write_sidecar",
+    "BIDS_VERSION", "DESCRIPTION", "BidsImage", "case_name", "describe_derivative", "find_flair", "find_images",
+    "mask_path", "probabilities_path", "sidecar_path", "write_sidecar",
 ]  # fmt: skip
 
-NIFTI = [".nii", ".nii.gz"]
+DESCRIPTION = "dataset_description.json"
 BIDS_VERSION = "1.10.0"
 _README = """\
 # White matter hyperintensities
 Binary masks of white matter hyperintensities, and where asked for maps of their probability, on the grid of the FLAIR
 volumes, predicted by nnU-Net with nnunetv2-sa-unet. The JSON file beside each names its FLAIR volume.
 """
+_NIFTI = (".nii.gz", ".nii")
+#: Folders at the top of a data set that hold no raw images of it.
+_NOT_RAW = ("code", "derivatives", "models", "phenotype", "sourcedata", "stimuli")
+#: Parts of a complex image that are no picture of the tissue.
+_PARTS = {"phase": "phase", "real": "real part", "imag": "imaginary part"}
 
 
-def require_pybids() -> None:
-    """Say how to install pybids.
+@dataclass(frozen=True)
+class BidsImage:
+    """An image of a data set.
+
+    Attributes:
+        path: of the file.
+        place: in its data set.
+        entities: by their short names, such as ``sub``, ``ses`` and ``acq``; subject and session are those of its
+            folders where its name leaves them out.
+        words: parts of the name that are no entity, the suffix aside.
+        suffix: the last part of the name, such as ``FLAIR``.
+    """
+
+    path: Path
+    place: Path
+    entities: Mapping[str, str]
+    words: tuple[str, ...]
+    suffix: str
+
+
+def find_flair(source: Path) -> tuple[list[BidsImage], list[PassedOver]]:
+    """Find every FLAIR volume of a BIDS data set by the names of its files. No image is opened.
+
+    Returns:
+        The volumes in the order of their paths, and what else looks like one and is none, with the reason.
 
     Raises:
-        InputError: it is not installed.
+        InputError: this is no BIDS data set, or it has no FLAIR.
     """
-    if importlib.util.find_spec("bids") is None:
-        raise InputError('pybids is not installed: pip install "nnunetv2-sa-unet[bids]"')
+    if not (source / DESCRIPTION).is_file():
+        raise InputError(f"{printable(source)}: not a BIDS data set: there is no {DESCRIPTION} in it")
+    images, passed_over = find_images(source, leave_out=_NOT_RAW)
+    volumes = []
+    for image in images:
+        part, suffix = image.entities.get("part", "mag"), image.suffix
+        if suffix != "FLAIR":
+            if "flair" in image.path.name.lower():
+                reason = f"not read as FLAIR, since the last part of its name is {suffix}"
+                # An entity may speak of the FLAIR that another image was made for.
+                own = "_".join([*image.words, suffix]).lower()
+                passed_over.append(PassedOver(image.path, reason, "flair" not in own))
+        elif not image.place.parts[0].startswith("sub-") or len(image.place.parts) == 1:
+            passed_over.append(PassedOver(image.path, "does not lie in a folder sub-… of the data set", False))
+        elif part != "mag":
+            passed_over.append(PassedOver(image.path, f"the {_PARTS.get(part, part)} of a complex image", True))
+        else:
+            volumes.append(image)
+    if not volumes:
+        seen = "".join(f"\n  {printable(each.path)}: {each.reason}" for each in passed_over if not each.harmless)
+        raise InputError(f"{printable(source)}: no FLAIR; expected files such as sub-01/anat/sub-01_FLAIR.nii.gz{seen}")
+    return volumes, passed_over
 
 
-def find_flair(source: Path) -> list[Path]:
-    """Find every FLAIR volume of a BIDS data set, by path. No image is opened.
+def find_images(folder: Path, leave_out: Sequence[str] = ()) -> tuple[list[BidsImage], list[PassedOver]]:
+    """Find every NIfTI file of a data set or derivative, in the order of their paths.
 
-    Raises:
-        InputError: this is no BIDS data set, it has no FLAIR, or pybids is not installed.
+    Args:
+        folder: of the data set; entities are read below it alone.
+        leave_out: names of folders in it that are not looked into.
+
+    Returns:
+        The images, and what else was looked at and not used: images whose name and folders contradict each other, and
+        files in other formats.
     """
-    return sorted(
-        Path(volume.path) for volume in flair_volumes(source, open_data_set(source, [], own_derivatives=False))
-    )
+    passed_over: list[PassedOver] = []
+    images = []
+    for parent, names in walk(folder, passed_over, leave_out):
+        for path in (parent / name for name in names):
+            if not path.name.lower().endswith(_NIFTI):
+                other = reason_for_passing(path)
+                passed_over += [other] if "flair" in path.name.lower() and not other.harmless else []
+                continue
+            image = _read_name(path, path.relative_to(folder))
+            if isinstance(image, BidsImage):
+                images.append(image)
+            else:
+                passed_over.append(PassedOver(path, image, False))
+    return sorted(images, key=lambda image: image.path), passed_over
+
+
+def _read_name(path: Path, place: Path) -> BidsImage | str:
+    """The image that a path names, or why it does not."""
+    *parts, suffix = path.name[: path.name.lower().index(".nii")].split("_")
+    entities = dict(part.split("-", 1) for part in parts if "-" in part)
+    for folder in _folders(place):
+        key, _, value = folder.partition("-")
+        if entities.setdefault(key, value) != value:
+            return f"lies in {folder}, but its name says {key}-{entities[key]}"
+    return BidsImage(path, place, entities, tuple(part for part in parts if "-" not in part), suffix)
+
+
+def _folders(place: Path) -> list[str]:
+    """The folders of a subject and session that a file lies in; what lies above the subject is no entity."""
+    folders = place.parts[:-1]
+    subjects = [index for index, folder in enumerate(folders) if folder.startswith("sub-")]
+    if not subjects:
+        return []
+    subject, *session = folders[subjects[-1] :][:2]
+    return [subject, *(folder for folder in session if folder.startswith("ses-"))]
 
 
 def case_name(volume: Path) -> str:
     """The name of a volume without ``_FLAIR``: ``sub-01_ses-2``."""
     return volume.name.partition("_FLAIR.")[0]
-
-
-def open_data_set(source: Path, derivatives: Sequence[Path], own_derivatives: bool = True) -> Any:
-    require_pybids()
-    from bids import BIDSLayout
-    from bids.exceptions import BIDSDerivativesValidationError, BIDSValidationError
-
-    own = source / "derivatives"
-    try:
-        layout = BIDSLayout(source, derivatives=own if own_derivatives and own.is_dir() else None)
-        for folder in derivatives:
-            layout.add_derivatives(folder)
-    except (BIDSValidationError, BIDSDerivativesValidationError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{source}: not a BIDS data set as pybids reads it: {reason}") from None
-    return layout
-
-
-def flair_volumes(source: Path, layout: Any) -> list[Any]:
-    volumes: list[Any] = layout.get(scope="raw", suffix="FLAIR", extension=NIFTI)
-    if not volumes:
-        raise InputError(f"{source}: no FLAIR; expected files such as sub-01/anat/sub-01_FLAIR.nii.gz")
-    return volumes
 
 
 def mask_path(volume: Path) -> Path:
@@ -109,7 +177,7 @@ def describe_derivative(folder: Path, source: Path | None, others: Sequence[str]
     """
     if others:
         write_text(folder / ".bidsignore", "\n".join([*others, ""]))
-    readme, description = folder / "README.md", folder / "dataset_description.json"
+    readme, description = folder / "README.md", folder / DESCRIPTION
     if not readme.exists():
         write_text(readme, _README)
     if description.exists():

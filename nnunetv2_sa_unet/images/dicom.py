@@ -2,79 +2,32 @@
 
 from __future__ import annotations
 
-import os
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.volumes import itk_reason, read_header
+from nnunetv2_sa_unet.images.dicom_files import DicomFile, read_dicom_file
+from nnunetv2_sa_unet.images.slices import Stack, stacked
+from nnunetv2_sa_unet.images.volumes import with_itk
+from nnunetv2_sa_unet.text import printable
 
-__all__ = ["Series", "find_series", "is_dicom", "looks_like_flair", "read_series"]
+__all__ = ["looks_like_flair", "read_series", "read_series_remarked"]
 
-_MODALITY, _STUDY = "0008|0060", "0020|000d"
 _DESCRIPTION, _PROTOCOL, _SEQUENCE = "0008|103e", "0018|1030", "0018|0024"
-_ECHO_TIME, _INVERSION_TIME, _NUMBER = "0018|0081", "0018|0082", "0020|0011"
+_ECHO_TIME, _INVERSION_TIME = "0018|0081", "0018|0082"
 
 #: Inversion times (ms) that null the signal of cerebrospinal fluid at 1.5 T and 3 T.
 _FLAIR_INVERSION = (1500, 3000)
 #: Shorter echoes (ms) are not weighted by T2: MP2RAGE has long inversion times too.
 _SHORTEST_ECHO = 60
 _FLAIR_WORDS = re.compile(r"flair|dark.?fluid|tirm")
-#: How far a step between slices may be from the others, as a fraction of it.
-_UNEVEN = 0.05
-
-
-@dataclass(frozen=True)
-class Series:
-    """One series of DICOM files in one folder.
-
-    Attributes:
-        folder: that holds the files.
-        uid: the series' identifier.
-        files: names, in the order of the slices; empty if none of the folder's files can be read.
-        study: identifier of the study, one visit to the scanner.
-        number: of the series in its study.
-        description: as the scanner's user reads it.
-        flair: whether it looks like FLAIR; so does what cannot be read at all.
-        unreadable: names of files in the folder that are DICOM by their first bytes and belong to no series.
-    """
-
-    folder: Path
-    uid: str
-    files: tuple[str, ...]
-    study: str
-    number: str
-    description: str
-    flair: bool
-    unreadable: tuple[str, ...]
-
-
-def find_series(folder: Path) -> list[Series]:
-    """Find every DICOM series in a folder and the folders below it, by folder and number. Reads headers only."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        files = [name for name in names if is_dicom(Path(place, name))]
-        if files:
-            found += sorted(_series_in(Path(place), files), key=lambda one: (one.folder, len(one.number), one.number))
-    return found
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file says in its first bytes that it is DICOM; not so a DICOMDIR."""
-    if path.name == "DICOMDIR":
-        return False
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def looks_like_flair(header: Mapping[str, str]) -> bool:
@@ -99,63 +52,82 @@ def read_series(folder: Path, files: Sequence[str]) -> SimpleITK.Image:
     """Read the files of one DICOM series as a volume.
 
     Args:
-        folder: that they lie in.
-        files: their names in the order of the slices.
+        folder: that they lie in or below.
+        files: their paths below the folder; or one file that holds all slices (enhanced MR).
 
     Raises:
-        InputError: a file is absent or damaged, slices are missing, or they make up more than one volume; the message
-            starts with the path of the file or of the folder.
+        InputError: a file is absent or damaged, slices are missing, they make up more than one volume, or are no
+            magnitude; the message starts with the path of the file or of the folder.
     """
-    paths = [folder / file for file in files]
+    return read_series_remarked(folder, files)[0]
+
+
+def read_series_remarked(folder: Path, files: Sequence[str]) -> tuple[SimpleITK.Image, tuple[str, ...]]:
+    """As :func:`read_series`, with remarks on what was left out and on what may be missing."""
+    read = [read_dicom_file(folder / file) for file in files]
+    for each in read:
+        if each.problem or not each.is_image:
+            raise InputError(f"{each.path}: {each.problem or f'holds no image ({each.kind})'}")
+    _refuse_twice(folder, read)
+    where = read[0].path if len(read) == 1 and len(read[0].planes) > 1 else folder
     try:
-        origins = _origins(paths)
-        if len(np.unique(origins.round(3), axis=0)) < len(origins):
-            raise InputError(f"{folder}: its DICOM series holds several slices at one place; expected a single volume")
-        steps = np.linalg.norm(np.diff(origins, axis=0), axis=1)
-        if steps.size and np.abs(steps / np.median(steps) - 1).max() > _UNEVEN:
+        if len(read) > 1 and any(len(each.planes) > 1 for each in read):
+            raise InputError("its DICOM series is spread over several files of many slices")
+        _refuse_other_matrices(read)
+        stack = stacked([plane for each in read for plane in each.planes], read[0].shape)
+    except InputError as error:
+        raise InputError(f"{printable(where)}: its DICOM series: {error}") from None
+    image = _frames(read[0], stack) if len(read[0].planes) > 1 else _slices(read, stack)
+    image.SetSpacing(stack.spacing)
+    image.SetOrigin(stack.origin)
+    image.SetDirection(stack.direction)
+    said = read[0].images
+    count = sum(len(each.planes) for each in read)
+    fewer = [f"its header says {said} images in the acquisition, and {count} are there"] if (said or 0) > count else []
+    return image, (*stack.remarks, *fewer)
+
+
+def _slices(read: Sequence[DicomFile], stack: Stack) -> SimpleITK.Image:
+    # One by one: ITK's reader of series takes the type of the first slice for all, and rounds or wraps the others.
+    return SimpleITK.GetImageFromArray(np.concatenate([_pixels(read[index]) for index in stack.order]))
+
+
+def _pixels(read: DicomFile) -> NDArray[Any]:
+    """The scaled values of a file (frame, rows, columns)."""
+    values: NDArray[Any] = SimpleITK.GetArrayFromImage(with_itk(read.path, lambda: SimpleITK.ReadImage(str(read.path))))
+    if values.size != len(read.planes) * math.prod(read.shape):
+        raise InputError(f"{read.path}: {values.size} voxels are read; expected {len(read.planes)} of {read.shape}")
+    return values.reshape(-1, *read.shape)
+
+
+def _frames(read: DicomFile, stack: Stack) -> SimpleITK.Image:
+    if len({plane.scale for plane in read.planes}) > 1:
+        raise InputError(f"{read.path}: its frames have several scales (RescaleSlope); expected one for all")
+    return SimpleITK.GetImageFromArray(_pixels(read)[list(stack.order)])
+
+
+def _refuse_twice(folder: Path, read: Sequence[DicomFile]) -> None:
+    seen: dict[str, DicomFile] = {}
+    for each in read:
+        first = seen.setdefault(each.instance, each)
+        if first is not each and each.instance:
             raise InputError(
-                f"{folder}: slices of its DICOM series are missing or unevenly spaced: steps from {steps.min():g} to "
-                f"{steps.max():g} mm"
+                f"{printable(folder)}: {printable(first.path.name)} and {printable(each.path.name)} are the same "
+                "slice of its DICOM series: remove one of them"
             )
-        reader = SimpleITK.ImageSeriesReader()
-        reader.SetFileNames([str(path) for path in paths])
-        return reader.Execute()
-    except RuntimeError as error:
-        raise InputError(f"{folder}: its DICOM series cannot be read: {itk_reason(error)}") from error
 
 
-def _series_in(folder: Path, files: Sequence[str]) -> Iterator[Series]:
-    by_uid = {
-        uid: tuple(Path(name).name for name in SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid))
-        for uid in SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    }
-    unreadable = tuple(sorted(set(files).difference(*by_uid.values())))
-    if not by_uid:
-        yield Series(folder, "", (), "", "", "", True, unreadable)
-    for uid, names in by_uid.items():
-        header = _header(folder / names[0])
-        yield Series(
-            folder,
-            uid,
-            names,
-            header.get(_STUDY, ""),
-            header.get(_NUMBER, ""),
-            header.get(_DESCRIPTION) or header.get(_PROTOCOL, ""),
-            header.get(_MODALITY, "MR") == "MR" and looks_like_flair(header),
-            unreadable,
+def _refuse_other_matrices(read: Sequence[DicomFile]) -> None:
+    odd = next((each for each in read if each.shape != read[0].shape), None)
+    if odd is not None:
+        counts = [each.shape for each in read]
+        # The odd one out, and not the first of many that differ from it.
+        fewest = min(read, key=lambda each: counts.count(each.shape))
+        most = max(counts, key=counts.count)
+        raise InputError(
+            f"{printable(fewest.path.name)} has {fewest.shape[0]} rows and {fewest.shape[1]} columns; expected "
+            f"{most[0]} and {most[1]} as in the others"
         )
-
-
-def _header(path: Path) -> dict[str, str]:
-    reader = read_header(path)
-    # DICOM pads values to an even length.
-    return {key: reader.GetMetaData(key).strip(" \0") for key in reader.GetMetaDataKeys()}
-
-
-def _origins(paths: Sequence[Path]) -> NDArray[np.float64]:
-    """Where slices lie in mm, (slice, xyz); nothing of a single file, which may hold a whole volume."""
-    readers = [read_header(path) for path in paths] if len(paths) > 1 else []
-    return np.array([reader.GetOrigin() for reader in readers]).reshape(-1, 3)
 
 
 def _number(header: Mapping[str, str], tag: str) -> float:

@@ -20,6 +20,10 @@ WMH = 1
 OTHER = 2
 #: What image software writes for "inside" in 8-bit masks.
 EIGHT_BIT_INSIDE = 255
+#: What has more values than this is an image, or an atlas in which 1 is something else, and no mask of lesions.
+_MOST_LABELS = 16
+#: How far probabilities may lie outside of 0 to 1, as resampling leaves them.
+_OVERSHOOT = 0.1
 
 
 def reference_masks(values: NDArray[Any]) -> tuple[BoolArray, BoolArray, tuple[str, ...]]:
@@ -37,14 +41,19 @@ def reference_masks(values: NDArray[Any]) -> tuple[BoolArray, BoolArray, tuple[s
         The WMH mask, the mask of other pathology (both of the shape of ``values``) and remarks for the user.
 
     Raises:
-        InputError: there are values above 2 or below 0 but no label 1, as in a mask of 0 and 255.
+        InputError: there are values above 2 or below 0 but no label 1, as in a mask of 0 and 255; or so many of them
+            as only an image has; or some are no number.
     """
     wmh = (values > 0.5) & (values < 1.5)
     other = (values > 1.5) & (values < 2.5)
+    _refuse_no_numbers(values, "reference")
     strange = values[(values >= 2.5) | (values <= -0.5)]
     if strange.size == 0:
         return wmh, other, ()
-    found = _listed(np.unique(strange))
+    unknown = np.unique(strange)
+    found = _listed(unknown)
+    if unknown.size > _MOST_LABELS:
+        raise InputError(f"reference: {found}; expected labels and not an image: 1 (WMH) and, if marked, 2 (other)")
     if not wmh.any():
         raise InputError(f"reference values {found} and no label 1; expected 1 (WMH) and, if marked, 2 (other)")
     return wmh, other, (f"reference: {found} counted as background, only 1 is WMH and 2 other pathology",)
@@ -58,26 +67,34 @@ def predicted_wmh(values: NDArray[Any]) -> tuple[BoolArray, tuple[str, ...]]:
     ======================================  =============================================================
     whole numbers (of any type)             label 1; other labels are left out, with a remark
     0 and 255 (of any type)                 255, with a remark
-    anything else: a probability            0.5 and above; values above 1 draw a remark
+    from 0 to 1: a probability              0.5 and above
     ======================================  =============================================================
 
     The official script counts every integer from 1 to 1000, so a predicted 2 (other pathology) counts as WMH
     wherever the reference is not 2. A model that learned to tell the two apart must not be punished for it.
 
     Args:
-        values: the prediction, any shape, any integer or float type. NaN is background.
+        values: the prediction, any shape, any integer or float type.
 
     Returns:
         The WMH mask, of the shape of ``values``, and remarks for the user.
+
+    Raises:
+        InputError: the values are neither labels nor probabilities, as those of an image; or some are no number.
     """
+    _refuse_no_numbers(values, "prediction")
     foreground = values[values != 0]
-    if np.issubdtype(values.dtype, np.floating):
-        foreground = foreground[~np.isnan(foreground)]
-        if not np.array_equal(foreground, np.rint(foreground)):
-            highest = float(foreground.max())
-            remark = f"prediction: values up to {highest:g} are no probabilities; 0.5 and above counted as WMH"
-            return values >= 0.5, (remark,) if highest > 1 else ()
+    if np.issubdtype(values.dtype, np.floating) and not np.array_equal(foreground, np.rint(foreground)):
+        lowest, highest = float(foreground.min()), float(foreground.max())
+        if lowest < -_OVERSHOOT or highest > 1 + _OVERSHOOT:
+            raise InputError(
+                f"prediction: values from {lowest:g} to {highest:g} are neither labels nor probabilities; expected a "
+                "mask or a map of probabilities, and not an image"
+            )
+        return values >= 0.5, ()
     labels = np.unique(foreground)
+    if labels.size > _MOST_LABELS or (labels.size and labels[0] < 0):
+        raise InputError(f"prediction: {_listed(labels)} are no labels; expected a mask, and not an image")
     if labels.tolist() == [EIGHT_BIT_INSIDE]:
         return values == EIGHT_BIT_INSIDE, ("prediction: a mask of 0 and 255, 255 counted as WMH",)
     others = labels[labels != WMH]
@@ -87,6 +104,13 @@ def predicted_wmh(values: NDArray[Any]) -> tuple[BoolArray, tuple[str, ...]]:
     if others.size == labels.size:
         remark += "; label 1 does not occur"
     return values == WMH, (remark,)
+
+
+def _refuse_no_numbers(values: NDArray[Any], what: str) -> None:
+    if np.issubdtype(values.dtype, np.floating):
+        wrong = int(values.size - np.isfinite(values).sum())
+        if wrong:
+            raise InputError(f"{what}: {wrong} voxels hold no number (NaN) or are infinite")
 
 
 def _listed(labels: NDArray[Any]) -> str:

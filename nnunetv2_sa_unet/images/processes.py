@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any
 
-__all__ = ["default_processes", "mapping"]
+__all__ = ["default_processes", "end_with_parent", "mapping"]
 
 
 def default_processes() -> int:
@@ -19,13 +23,61 @@ def default_processes() -> int:
     return min(cores, 8)
 
 
+def end_with_parent() -> None:
+    """What a worker process begins with: it ends when the process that started it does, even by a kill."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
 def mapping(processes: int) -> Iterator[Any]:
-    """A ``map`` that keeps the order, and runs in this process or in a pool of several."""
+    """A ``map`` that keeps the order, and runs in this process or in a pool of several.
+
+    If the block is left by an exception, work that has not begun is dropped; if it is interrupted, the processes end.
+    """
     if processes <= 1:
         yield map
         return
     # A fork would copy the locks of SimpleITK's threads, and macOS and Windows cannot fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield pool.map
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent)
+
+    def apply(*words: Any) -> Iterator[Any]:
+        with _left_to_the_parent(signal.SIGINT):
+            return pool.map(*words)
+
+    try:
+        yield apply
+    except Exception:
+        pool.shutdown(cancel_futures=True)
+        raise
+    except BaseException:
+        # Interrupted: nobody waits for what has begun. Until Python 3.12 the pool has to see first that the rest was
+        # cancelled, or it complains.
+        pool.shutdown(wait=False, cancel_futures=True)
+        time.sleep(0.1)
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        raise
+    pool.shutdown()
+
+
+@contextmanager
+def _left_to_the_parent(number: signal.Signals) -> Iterator[None]:
+    """Processes that are started meanwhile ignore a signal, which reaches the whole group from the terminal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: Callable[..., Any] | int | None = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

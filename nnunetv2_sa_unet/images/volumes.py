@@ -1,151 +1,204 @@
-"""Volumes read to their last byte, and the comparison of their geometries."""
+"""Volumes read to their last byte."""
 
 from __future__ import annotations
 
-import gzip
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import nibabel
 import numpy as np
 import SimpleITK
+from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.images.folders import DANGLING
+from nnunetv2_sa_unet.images.geometry import Header, geometry_differences, geometry_problem, image_like
+from nnunetv2_sa_unet.images.nifti import is_nifti, nifti_remarks, read_nifti_header, read_nifti_values
+from nnunetv2_sa_unet.images.text_headers import check_bytes, read_stored
+from nnunetv2_sa_unet.text import is_utf8, one_line, printable
 
 __all__ = [
-    "HEADER_TOLERANCE", "all_finite", "constant_problem", "geometry_differences", "image_like", "itk_reason",
-    "read_header", "read_volume", "shape_problem",
+    "constant_problem", "geometry_differences", "image_like", "itk_reason", "kind_problem", "read_header",
+    "read_remarked", "read_volume", "shape_problem", "with_itk",
 ]  # fmt: skip
 
-#: How far two headers may differ: spacing and origin in mm, direction in cosines. The images and labels of
-#: the WMH challenge differ by 2e-5 in direction.
-HEADER_TOLERANCE = 1e-3
+_Read = TypeVar("_Read")
+# What ITK warns of is checked here, and refused or remarked with the name of the file.
+SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def read_volume(path: Path) -> SimpleITK.Image:
-    """Read an image of any format that SimpleITK knows, and be sure that all of it was there.
+    """Read an image of any format that SimpleITK knows, and be sure that all of it was there and is what it says.
 
-    ITK reads a NIfTI file that was cut short, or whose compressed bytes are damaged, without a word and makes up the
-    rest.
+    ITK reads a file that was cut short, or whose compressed bytes are damaged, without a word and makes up the rest;
+    likewise what its header leaves out.
 
     Raises:
-        InputError: the file is absent, empty, damaged or no image; the message starts with the path.
+        InputError: the file is absent, empty, damaged or no image, its geometry is missing, makes no sense or
+            contradicts itself, or it holds other than finite numbers; the message starts with the path.
     """
-    try:
-        if not path.stat().st_size:
-            raise InputError(f"{path}: the file is empty (0 bytes)")
-        if _is_nifti(path):
-            _check_nifti(path)
-        return SimpleITK.ReadImage(str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read: {itk_reason(error)}") from error
+    return read_remarked(path)[0]
 
 
-def read_header(path: Path) -> SimpleITK.ImageFileReader:
+def read_remarked(path: Path) -> tuple[SimpleITK.Image, tuple[str, ...]]:
+    """As :func:`read_volume`, with remarks on how it was read where its header leaves a choice."""
+
+    def read() -> tuple[SimpleITK.Image, tuple[str, ...]]:
+        if is_nifti(path):
+            return _read_nifti(path)
+        stored = read_stored(path)
+        header = _itk_header(path)
+        _refuse(path, shape_problem(header) or kind_problem(header) or _grid_problem(header))
+        if stored is not None:
+            check_bytes(stored)
+        image = with_itk(path, lambda: SimpleITK.ReadImage(str(path)))
+        values = SimpleITK.GetArrayViewFromImage(image)
+        if np.issubdtype(values.dtype, np.floating):
+            wrong = int(values.size - np.isfinite(values).sum())
+            _refuse(path, f"{wrong} voxels hold no number (NaN) or are infinite" if wrong else None)
+        return image, () if stored is None else stored.remarks
+
+    return _of_a_file(path, read)
+
+
+def read_header(path: Path) -> Header:
     """Read what an image's header says, and none of its voxels.
 
     Raises:
-        InputError: SimpleITK finds no header there; the message starts with the path.
+        InputError: the file is absent or no image, or its geometry is missing, makes no sense or contradicts itself;
+            the message starts with the path.
     """
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
+
+    def read() -> Header:
+        nifti = read_nifti_header(path) if is_nifti(path) else None
+        if nifti is None:
+            read_stored(path)
+        header = _itk_header(path)
+        if shape_problem(header) is None:
+            _refuse(path, _grid_problem(header))
+            if nifti is not None:
+                nifti_remarks(nifti, header)
+        return header
+
+    return _of_a_file(path, read)
+
+
+def with_itk(path: Path, call: Callable[[], _Read]) -> _Read:
+    """Call SimpleITK to read a file or folder; the one place where its exceptions become ours.
+
+    Raises:
+        InputError: with the reason; the message starts with the path.
+    """
+    _refuse_other_bytes(path)
     try:
-        reader.ReadImageInformation()
+        return call()
     except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read: {itk_reason(error)}") from error
-    return reader
-
-
-def image_like(values: Any, like: SimpleITK.Image) -> SimpleITK.Image:
-    """An image of ``values`` (z, y, x) with the geometry of another of the same size."""
-    image = SimpleITK.GetImageFromArray(values)
-    image.CopyInformation(like)
-    return image
+        raise InputError(f"{printable(path)}: cannot be read: {itk_reason(error)}") from error
+    except MemoryError:
+        raise InputError(f"{printable(path)}: cannot be read: there is not enough memory") from None
 
 
 def itk_reason(error: RuntimeError) -> str:
-    """The reason in an error of SimpleITK, without the lines about its source code."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown reason"
+    """The reason in an error of SimpleITK: of several lines those that are not about its source code."""
+    reasons = []
+    for line in str(error).splitlines():
+        text = line.strip()
+        for start in ("ITK ERROR:", "sitk::ERROR:"):
+            text = text.removeprefix(start).strip()
+        # "NiftiImageIO(0x55b4): the reason"
+        head, colon, rest = text.partition("): ")
+        text = rest if colon and "(0x" in head else text
+        if text and not text.startswith(("Exception thrown in", "in /", "/", "#")):
+            reasons.append(text.rstrip(":"))
+    return one_line(": ".join(reasons[:3])) or "unknown reason"
 
 
-def shape_problem(image: SimpleITK.Image | SimpleITK.ImageFileReader) -> str | None:
+def shape_problem(image: SimpleITK.Image | Header) -> str | None:
     """Say what an image, or one whose header was read, is if it is no 3D image of one channel."""
-    axes = image.GetDimension()
-    is_header = isinstance(image, SimpleITK.ImageFileReader)
-    channels = image.GetNumberOfComponents() if is_header else image.GetNumberOfComponentsPerPixel()
+    axes, channels = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     if (axes, channels) == (3, 1):
         return None
     return f"{axes} axes and {channels} channels; expected a 3D image of one channel"
 
 
+def kind_problem(image: SimpleITK.Image | Header) -> str | None:
+    """Say that voxels are no single real numbers."""
+    kind = image.GetPixelIDTypeAsString()
+    if "complex" in kind:
+        return "holds complex numbers; expected one number a voxel, as of a magnitude image"
+    return "holds vectors; expected one number a voxel" if "vector" in kind else None
+
+
 def constant_problem(image: SimpleITK.Image) -> str | None:
     """Say that every voxel of an image has the same value."""
     values = SimpleITK.GetArrayViewFromImage(image)
-    # ITK, and nnU-Net through it, reads what is no number in a NIfTI file as 0.
     lowest, highest = values.min(), values.max()
     return f"every voxel is {lowest:g}; expected an image" if lowest == highest else None
 
 
-def all_finite(path: Path, image: SimpleITK.Image) -> bool:
-    """Whether every voxel is a number and not infinite.
-
-    Args:
-        path: of the file; ITK reads what is no number in a NIfTI file as 0, so those are read again.
-        image: read from it.
-    """
-    if _is_nifti(path):
-        stored: Any = nibabel.load(path)
-        values = np.asarray(stored.dataobj.get_unscaled())
-    else:
-        values = SimpleITK.GetArrayViewFromImage(image)
-    return not np.issubdtype(values.dtype, np.inexact) or bool(np.isfinite(values).all())
-
-
-def geometry_differences(expected: Any, found: Any) -> list[str]:
-    """Where the geometry of an image differs from another's by more than ``HEADER_TOLERANCE``.
-
-    Args:
-        expected: an image, or a reader that has read the header.
-        found: likewise.
-
-    Returns:
-        The differences in words, one entry a field (size, spacing, origin, direction).
-    """
-    differences = []
-    if expected.GetSize() != found.GetSize():
-        differences.append(f"size {_listed(found.GetSize())}, expected {_listed(expected.GetSize())}")
-    for field, wanted, is_there in (
-        ("spacing", expected.GetSpacing(), found.GetSpacing()),
-        ("origin", expected.GetOrigin(), found.GetOrigin()),
-        ("direction", expected.GetDirection(), found.GetDirection()),
-    ):
-        if not np.allclose(wanted, is_there, rtol=0, atol=HEADER_TOLERANCE):
-            differences.append(f"{field} {_listed(is_there)}, expected {_listed(wanted)}")
-    return differences
+def _of_a_file(path: Path, read: Callable[[], _Read]) -> _Read:
+    """Turn what may go wrong with a file into one line."""
+    where = printable(path)
+    _refuse_other_bytes(path)
+    try:
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{where}: is {DANGLING}")
+        if path.is_dir():
+            raise InputError(f"{where}: is a folder; expected a file")
+        if not path.stat().st_size:
+            raise InputError(f"{where}: the file is empty (0 bytes)")
+        return read()
+    except FileNotFoundError:
+        raise InputError(f"{where}: there is no such file") from None
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        reason = "there is not enough memory" if isinstance(error, MemoryError) else one_line(error)
+        raise InputError(f"{where}: cannot be read: {reason}") from error
 
 
-def _is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+def _refuse_other_bytes(path: Path) -> None:
+    """ITK ends the whole process where a name is no text."""
+    if not is_utf8(path):
+        raise InputError(f"{printable(path)}: cannot be read: its name is no UTF-8: rename it")
 
 
-def _check_nifti(path: Path) -> None:
-    """Read a NIfTI file to its end, with the checksum of the compressed ones, and count its bytes."""
-    image: Any = nibabel.load(path)
-    values = image.dataobj
-    expected = values.offset + int(np.prod(image.shape, dtype=np.int64)) * values.dtype.itemsize
-    open_it = gzip.open if path.name.lower().endswith(".gz") else open
-    with open_it(path, "rb") as stream:
-        found = sum(len(block) for block in iter(lambda: stream.read(1 << 20), b""))
-    if found < expected:
-        raise EOFError(f"it ends after {found} of {expected} bytes")
+def _read_nifti(path: Path) -> tuple[SimpleITK.Image, tuple[str, ...]]:
+    nifti = read_nifti_header(path)
+    header = _itk_header(path)
+    _refuse(path, shape_problem(header) or kind_problem(header) or _grid_problem(header))
+    remarks = nifti_remarks(nifti, header)
+    stored = read_nifti_values(nifti)
+    image = with_itk(path, lambda: SimpleITK.ReadImage(str(path)))
+    found = SimpleITK.GetArrayViewFromImage(image)
+    if stored.shape != found.shape or not _same(stored, found, nifti.slope, nifti.intercept):
+        raise InputError(
+            f"{path}: ITK, and nnU-Net with it, reads other values than are stored (scl_slope {nifti.slope:g}, "
+            f"scl_inter {nifti.intercept:g}, {stored.dtype}): write it again as 32-bit floats"
+        )
+    return image, tuple(remarks)
 
 
-def _listed(values: Iterable[float]) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+def _same(stored: NDArray[Any], found: NDArray[Any], slope: float, intercept: float) -> bool:
+    if (slope, intercept) == (1, 0):
+        return np.array_equal(stored, found)
+    # ITK keeps scaled numbers in 32 bits.
+    return np.allclose(stored * np.float64(slope) + intercept, found, rtol=1e-5, atol=abs(slope) * 1e-3)
+
+
+def _itk_header(path: Path) -> Header:
+    def read() -> Header:
+        reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        return Header.of(reader)
+
+    return with_itk(path, read)
+
+
+def _grid_problem(header: Header) -> str | None:
+    return geometry_problem(header.size, header.spacing, header.origin, header.direction)
+
+
+def _refuse(path: Path, problem: str | None) -> None:
+    if problem is not None:
+        raise InputError(f"{path}: {problem}")

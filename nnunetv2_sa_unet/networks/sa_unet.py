@@ -7,15 +7,14 @@ What the paper fixes (kernels of 3×3×1, group norm, rates …) are arguments h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
 
+from nnunetv2_sa_unet.networks import fast
 from nnunetv2_sa_unet.networks.aspp import ASPP
 from nnunetv2_sa_unet.networks.attention import SpatialAttention
-from nnunetv2_sa_unet.networks.exact import to_channels_last
-from nnunetv2_sa_unet.networks.exact_blocks import ExactBlocks, ExactDecoder
 from nnunetv2_sa_unet.networks.unet import Blocks, Decoder, Encoder, UNet, check_stages, upsampling
 
 __all__ = ["SAUNet"]
@@ -31,7 +30,8 @@ class SAUNet(UNet):
 
     Weights are drawn as He et al. (2015) propose for ReLU. The paper does not say how the authors did it.
 
-    What is computed is what the paper says, up to rounding, but formulated to be fast (``networks.exact``).
+    The modules say what is computed. Where nothing forbids it (:func:`~.fast.why_not_fast`), the same is computed from
+    their parameters by faster formulations, equal up to rounding.
 
     Args:
         n_conv_per_stage: convolutions in each stage of the encoder; two or more in the bottleneck if it has ASPP,
@@ -44,12 +44,6 @@ class SAUNet(UNet):
     Raises:
         ValueError: if the bottleneck has no two convolutions for ASPP.
     """
-
-    # The parts; networks.reference has the plain ones here.
-    blocks_class: ClassVar[type[Blocks]] = ExactBlocks
-    decoder_class: ClassVar[type[Decoder]] = ExactDecoder
-    attention_class: ClassVar[type[SpatialAttention]] = SpatialAttention
-    aspp_class: ClassVar[type[ASPP]] = ASPP
 
     def __init__(
         self,
@@ -81,7 +75,7 @@ class SAUNet(UNet):
                 f"n_conv_per_stage ends with {n_conv_per_stage[-1]}, but ASPP stands between two convolutions of the "
                 "bottleneck: give it 2 or more, or set rates to None"
             )
-        blocks = self.blocks_class(
+        blocks = Blocks(
             conv_op, conv_bias, norm_op, norm_op_kwargs, dropout_op, dropout_op_kwargs, nonlin, nonlin_kwargs
         )
 
@@ -92,7 +86,7 @@ class SAUNet(UNet):
             if rates is not None and stage == n_stages - 1:
                 modules = [
                     blocks.convs(channels, [features], kernel),
-                    self.aspp_class(conv_op, features, rates, norm_op, norm_op_kwargs, nonlin, nonlin_kwargs),
+                    ASPP(conv_op, features, rates, norm_op, norm_op_kwargs, nonlin, nonlin_kwargs),
                     blocks.convs(features, [features] * (n_convs - 1), kernel),
                 ]
             else:
@@ -102,7 +96,7 @@ class SAUNet(UNet):
 
         super().__init__(
             Encoder(encoder_stages, strides),
-            self.decoder_class(
+            Decoder(
                 blocks,
                 features_per_stage,
                 kernel_sizes,
@@ -111,13 +105,13 @@ class SAUNet(UNet):
                 deep_supervision,
                 upsamplings=[upsampling(stride) for stride in strides[:0:-1]],
                 attentions=[
-                    nn.Identity() if attention_kernel is None else self.attention_class(conv_op, attention_kernel)
+                    nn.Identity() if attention_kernel is None else SpatialAttention(conv_op, attention_kernel)
                     for _ in strides[1:]
                 ],
             ),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        logits = super().forward(to_channels_last(x))
-        # Callers get the storage that they know from other networks.
-        return [scale.contiguous() for scale in logits] if isinstance(logits, list) else logits.contiguous()
+        if fast.why_not_fast(self, x) is None:
+            return fast.sa_unet(self, x)
+        return super().forward(x)

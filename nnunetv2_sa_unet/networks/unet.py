@@ -160,15 +160,10 @@ class Decoder(nn.Module):
         logits = []
         steps = zip(self.upsamplings, self.attentions, self.stages, self.seg_layers, skips[-2::-1], strict=True)
         for upsample, attention, stage, seg_layer, skip in steps:
-            x = self.merge(stage, upsample, x, self.attend(attention, skip, x))
+            x = stage(torch.cat((upsample(x), self.attend(attention, skip, x)), 1))
             if self.deep_supervision:
                 logits.append(seg_layer(x))
         return logits[::-1] if self.deep_supervision else self.seg_layers[-1](x)
-
-    def merge(self, stage: nn.Module, upsample: nn.Module, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """Bring the coarser map x to the resolution of the skip connection and convolve both."""
-        merged: torch.Tensor = stage(torch.cat((upsample(x), skip), 1))
-        return merged
 
     def attend(self, attention: nn.Module, skip: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
         """Weigh a skip connection; ``below`` is the coarser map that the step starts from."""

@@ -9,6 +9,8 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch.autograd.graph import saved_tensors_hooks
 
+from nnunetv2_sa_unet.networks import fast
+
 __all__ = ["saved_bytes"]
 
 
@@ -19,8 +21,9 @@ def saved_bytes(
 
     The network runs in 16 bit, as under autocast, on torch's meta device, which knows shapes and types but has no
     memory; every tensor that autograd saves is counted once, the weights are not. So the count follows the network's
-    code, whatever is concatenated, pooled or normalised in it. Eager mode: torch.compile may keep less. The loss, the
-    weights with their gradients and momentum, and what cuDNN works with come on top.
+    code, whatever is concatenated, pooled or normalised in it; of 3D SA-UNet that of the faster formulations, which run
+    on a GPU in eager mode. torch.compile may keep less. The loss, the weights with their gradients and momentum, and
+    what cuDNN works with come on top.
 
     Args:
         architecture: the block of this name in the plans.
@@ -50,6 +53,8 @@ def saved_bytes(
             kept.append(tensor)
         return tensor
 
+    # The hooks that count, and the meta device, would close the door to the faster formulations.
+    is_fast = fast.why_not_modules(network, patch) is None
     with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(patch)
+        fast.sa_unet(network, patch) if is_fast else network(patch)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept)

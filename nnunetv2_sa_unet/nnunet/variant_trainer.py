@@ -36,6 +36,7 @@ from nnunetv2_sa_unet.nnunet.model_folder import (
     stored_plans,
     with_stored_network,
 )
+from nnunetv2_sa_unet.nnunet.orientation import note_orientations
 from nnunetv2_sa_unet.nnunet.recipe import PlateauSchedule, WarmupSchedule, build_optimizer, set_hyperparameters
 from nnunetv2_sa_unet.nnunet.sites_augmentation import sites_training_transforms
 from nnunetv2_sa_unet.plans.checks import remarks
@@ -165,6 +166,7 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
         # A fold that is trained anew, neither continued nor validated, would mix two networks in one folder.
         if self.differs_from_stored and not self.continues:
             raise self._other_network(Path(self.output_folder_base))
+        note_orientations(self)
         super().on_train_start()
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from nnunetv2_sa_unet.files import complete_or_absent, remove_unfinished, write_json, write_text
+from nnunetv2_sa_unet.files import below, complete_or_absent, remove_unfinished, write_json, write_text
 from nnunetv2_sa_unet.images.folders import images_in
 from nnunetv2_sa_unet.images.processes import default_processes, mapping
 from nnunetv2_sa_unet.report.page import ASSETS, SCRIPTS_AND_STYLES, render_page
@@ -63,7 +63,7 @@ def write_report(folder: Path, references: Path | None = None) -> Path:
     written = {*SCRIPTS_AND_STYLES, *(name for item in reports for name in (item.picture, item.viewer) if name)}
     write_text(folder / PAGE_NAME, render_page(segmentation, reports, problems))
     for name in sorted({*earlier, *planned} - written):
-        (report / name).unlink(missing_ok=True)
+        below(report, name).unlink(missing_ok=True)
     write_json(report / _FILES_NAME, sorted(written))
     return folder / PAGE_NAME
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.folders import IMAGE_ENDINGS, images_in
-from nnunetv2_sa_unet.images.volumes import geometry_differences, read_header, shape_problem
+from nnunetv2_sa_unet.images.folders import IMAGE_ENDINGS, images_and_others
+from nnunetv2_sa_unet.images.geometry import geometry_differences
+from nnunetv2_sa_unet.images.volumes import read_header, shape_problem
+from nnunetv2_sa_unet.text import printable
 
 __all__ = ["Pair", "check_pairs", "matched_pairs"]
 
@@ -34,15 +36,19 @@ def matched_pairs(reference_folder: Path, prediction_folder: Path) -> list[Pair]
         The pairs in alphabetical order of their cases.
 
     Raises:
-        InputError: a folder is absent or has no image; or else one error with a line for every case that is
-            missing on either side, stored twice, unreadable, not a 3D image of one channel, or whose size,
-            spacing, origin or direction differ between the two.
+        InputError: a folder is absent or has no image; or else one error with a line for every file that may be a case
+            in a format that is not read, and for every case that is missing on either side, stored twice, unreadable,
+            not a 3D image of one channel, or whose size, spacing, origin or direction differ between the two.
     """
-    references, predictions = images_in(reference_folder), images_in(prediction_folder)
+    (references, beside), (predictions, beside_predictions) = map(
+        images_and_others, (reference_folder, prediction_folder)
+    )
     for folder, images in ((reference_folder, references), (prediction_folder, predictions)):
         if not images:
             raise InputError(f"{folder}: no image; expected files that end in {', '.join(IMAGE_ENDINGS)}")
-    problems: list[str] = []
+    problems = [
+        f"{printable(other.path)}: {other.reason}" for other in (*beside, *beside_predictions) if not other.harmless
+    ]
     pairs: list[Pair] = []
     for case in sorted(references.keys() | predictions.keys()):
         found = references.get(case, []), predictions.get(case, [])

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_rows
 from nnunetv2_sa_unet.images.processes import mapping
-from nnunetv2_sa_unet.images.volumes import read_volume
+from nnunetv2_sa_unet.images.volumes import read_remarked
 from nnunetv2_sa_unet.scores.metrics import CaseMetrics, score
 from nnunetv2_sa_unet.scores.pairs import Pair
 
@@ -52,15 +52,19 @@ def score_pair(pair: Pair) -> ScoredCase:
     """Read and score one case.
 
     Raises:
-        InputError: a file cannot be read to its end, or the reference has no label that is known.
+        InputError: a file cannot be read to its end, or holds what is no reference or no prediction.
     """
-    reference, prediction = _read(pair, pair.reference), _read(pair, pair.prediction)
+    reference, said_of_reference = _read(pair, pair.reference)
+    prediction, said_of_prediction = _read(pair, pair.prediction)
     arrays = SimpleITK.GetArrayViewFromImage(reference), SimpleITK.GetArrayViewFromImage(prediction)
     try:
         metrics, remarks = score(*arrays, voxel_axes(reference))
     except InputError as error:
-        raise InputError(f"{pair.case}: {pair.reference}: {error}") from error
-    return ScoredCase(pair.case, metrics, remarks)
+        path = pair.prediction if str(error).startswith("prediction") else pair.reference
+        raise InputError(f"{pair.case}: {path}: {error}") from error
+    said = [f"reference: {remark}" for remark in said_of_reference]
+    said += [f"prediction: {remark}" for remark in said_of_prediction]
+    return ScoredCase(pair.case, metrics, (*remarks, *said))
 
 
 def score_pairs(pairs: Sequence[Pair], processes: int, progress: bool = False) -> list[ScoredCase]:
@@ -95,11 +99,8 @@ def _score_or_problem(pair: Pair) -> ScoredCase | InputError:
         return error
 
 
-def _read(pair: Pair, path: Path) -> Any:
+def _read(pair: Pair, path: Path) -> tuple[SimpleITK.Image, tuple[str, ...]]:
     try:
-        image = read_volume(path)
+        return read_remarked(path)
     except InputError as error:
         raise InputError(f"{pair.case}: {error}") from error
-    if "complex" in image.GetPixelIDTypeAsString():
-        raise InputError(f"{pair.case}: {path} holds complex numbers; expected integers or floats")
-    return image

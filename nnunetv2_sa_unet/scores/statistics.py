@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 __all__ = ["CONFIDENCE", "RESAMPLES", "SEED", "Statistics", "bootstrap_interval", "summarise"]
 
@@ -63,15 +64,15 @@ def bootstrap_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     Returns:
         The 2.5th and the 97.5th percentile of the means of the resamples.
     """
-    random = np.random.default_rng(SEED)
-    # Some resamples at a time: all at once would need gigabytes for a few thousand cases.
-    at_a_time = max(1, _VALUES_AT_A_TIME // values.size)
-    means = np.concatenate(
-        [
-            values[random.integers(values.size, size=(min(at_a_time, RESAMPLES - done), values.size))].mean(axis=1)
-            for done in range(0, RESAMPLES, at_a_time)
-        ]
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        method="percentile",
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        # All resamples at once would need gigabytes for a few thousand cases.
+        batch=max(1, _VALUES_AT_A_TIME // values.size),
+        random_state=np.random.default_rng(SEED),
     )
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = found.confidence_interval
     return float(low), float(high)

@@ -10,7 +10,7 @@ import SimpleITK
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.folders import images_in
 from nnunetv2_sa_unet.images.masks import BoolArray
-from nnunetv2_sa_unet.images.volumes import geometry_differences, read_volume
+from nnunetv2_sa_unet.images.volumes import geometry_differences, read_volume, shape_problem
 
 __all__ = ["exclusion_masks", "read_exclusion"]
 
@@ -43,9 +43,12 @@ def read_exclusion(path: Path, image: SimpleITK.Image) -> BoolArray:
     """Read a mask on the grid of an image: (z, y, x), true where it is not 0.
 
     Raises:
-        InputError: it cannot be read, or lies on another grid.
+        InputError: it cannot be read, is no 3D image of one real channel, or lies on another grid.
     """
     mask = read_volume(path)
+    problem = shape_problem(mask)
+    if problem is not None:
+        raise InputError(f"{path}: {problem}")
     differences = geometry_differences(image, mask)
     if differences:
         raise InputError(f"{path}: not on the grid of the image: {'; '.join(differences)}")

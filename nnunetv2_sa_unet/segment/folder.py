@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import remove_unfinished
+from nnunetv2_sa_unet.files import below, remove_unfinished
 from nnunetv2_sa_unet.images.bids import sidecar_path
+from nnunetv2_sa_unet.segment.compatibility import obstacles
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
 from nnunetv2_sa_unet.segment.record import (
+    JOURNAL_NAME,
     RECORD_NAME,
     Segmentation,
     Subject,
+    has_record,
     read_segmentation,
+    start_journal,
+    write_journal,
     write_segmentation,
 )
 
@@ -32,12 +37,17 @@ class RunFolder:
         folder: which is made if need be.
         header: the record without subjects.
         subjects: of this run.
+        exclude: masks where nothing is WMH, by subject.
         force: remove what an earlier run with another model or other options wrote, and start over.
         say: prints a line.
 
+    Attributes:
+        header: as given; but a folder that holds maps of probabilities gets more of them.
+        earlier: rows of an earlier run, by subject.
+
     Raises:
         InputError: an earlier run had another model or other options, and ``force`` is false; or the folder's record
-            cannot be read.
+            cannot be read, or names files outside of the folder.
     """
 
     def __init__(
@@ -45,108 +55,129 @@ class RunFolder:
         folder: Path,
         header: Segmentation,
         subjects: Sequence[FoundSubject],
+        exclude: Mapping[str, Path],
         force: bool,
         say: Callable[[str], None],
     ) -> None:
-        self._folder, self._header, self._say = folder, header, say
+        self._folder, self._say = folder, say
         self._names = {subject.name for subject in subjects}
         self._lock = Lock()
         self._finished: dict[str, Subject] = {}
-        self._started, self._segmented = time.monotonic(), 0
-        records = self._earlier(force)
-        self.earlier = {each.subject: each for each in records}
-        self._rows = {each.subject: each for each in records if each.subject in self._names or each.mask is not None}
-        for place in {folder, *((folder / subject.mask).parent for subject in subjects)}:
+        self._segmenting_since, self._segmented = time.monotonic(), 0
+        self._journal_started = False
+        found = read_segmentation(folder) if has_record(folder) else None
+        for row in found.subjects if found else ():
+            list(_files(folder, row))
+        if found is not None and force:
+            _remove_all(folder, found)
+            found = None
+        if found is not None:
+            header = _going_on(folder, found, header, self._names, exclude)
+            # Left by a run that was killed.
+            if (folder / JOURNAL_NAME).exists():
+                self._write(found)
+        else:
+            (folder / JOURNAL_NAME).unlink(missing_ok=True)
+        self.header = header
+        self.earlier = {row.subject: row for row in found.subjects} if found else {}
+        self._rows = {name: row for name, row in self.earlier.items() if name in self._names or row.mask is not None}
+        files = (file for subject in subjects for file in (subject.mask, subject.alternatives))
+        for place in {folder, *(below(folder, file).parent for file in files)}:
             remove_unfinished(place)
 
-    def add(self, record: Subject, is_new: bool) -> None:
+    def add(self, row: Subject, is_new: bool) -> None:
         """Put a subject into the record and say how far the run is; from any thread."""
         with self._lock:
-            earlier = self._rows.get(record.subject)
-            if earlier is not None and record.mask is None:
-                _remove_files(self._folder, earlier)
-            self._rows[record.subject] = self._finished[record.subject] = record
+            earlier = self._rows.get(row.subject)
+            if earlier is not None:
+                kept = set(_files(self._folder, row))
+                for path in _files(self._folder, earlier):
+                    if path not in kept:
+                        path.unlink(missing_ok=True)
+            self._rows[row.subject] = self._finished[row.subject] = row
             if is_new:
-                self._segmented += record.mask is not None
-                self._write()
-            self._say(self._progress(record, is_new))
+                self._segmented += row.mask is not None
+                self._note(row)
+            self._say(self._progress(row, is_new))
 
     def finish(self) -> Segmentation:
         """Write the record for good and return what it says of this run's subjects."""
         with self._lock:
-            self._write()
-        return self._header.model_copy(update={"subjects": _in_order(self._finished)})
+            self._write(self.header.model_copy(update={"subjects": _in_order(self._rows)}))
+        return self.header.model_copy(update={"subjects": _in_order(self._finished)})
 
-    def _earlier(self, force: bool) -> list[Subject]:
-        if not (self._folder / RECORD_NAME).exists():
-            return []
-        found = read_segmentation(self._folder)
-        differences = _differences(found, self._header)
-        if differences and not force:
-            raise InputError(
-                "\n".join(
-                    [
-                        f"{self._folder}: masks of another model or other options are there; choose another folder "
-                        "with -o, or start over with --force:",
-                        *differences,
-                    ]
-                )
-            )
-        if not force:
-            return found.subjects
-        for subject in found.subjects:
-            _remove_files(self._folder, subject)
-        (self._folder / RECORD_NAME).unlink()
-        return []
-
-    def _write(self) -> None:
+    def _note(self, row: Subject) -> None:
         try:
-            write_segmentation(self._folder, self._header.model_copy(update={"subjects": _in_order(self._rows)}))
+            if not self._journal_started:
+                start_journal(self._folder, self.header)
+                self._journal_started = True
+            write_journal(self._folder, row)
         except OSError as error:
             raise InputError(f"{self._folder}: cannot be written: {error}") from error
 
-    def _progress(self, record: Subject, is_new: bool) -> str:
+    def _write(self, segmentation: Segmentation) -> None:
+        try:
+            write_segmentation(self._folder, segmentation)
+        except OSError as error:
+            raise InputError(f"{self._folder}: cannot be written: {error}") from error
+
+    def _progress(self, row: Subject, is_new: bool) -> str:
         count, total = len(self._finished), len(self._names)
-        line = f"[{count:{len(str(total))}}/{total}] {record.subject}: "
-        if record.volume_ml is not None:
-            line += f"{record.volume_ml:.2f} ml in {record.lesions} lesions"
-        line += f"{'; ' if record.volume_ml is not None else 'FAILED: '}{record.message}" if record.message else ""
+        line = f"[{count:{len(str(total))}}/{total}] {row.subject}: "
+        if row.volume_ml is not None:
+            line += f"{row.volume_ml:.2f} ml in {row.lesions} lesions"
+        line += f"{'; ' if row.volume_ml is not None else 'FAILED: '}{row.message}" if row.message else ""
         if not is_new:
             return f"{line} (done before)"
         if count == total or not self._segmented:
             return line
         # What failed took no time to speak of.
-        left = (time.monotonic() - self._started) / self._segmented * (total - count)
+        left = (time.monotonic() - self._segmenting_since) / self._segmented * (total - count)
         return f"{line} ({_duration(left)} left)"
+
+
+def _going_on(
+    folder: Path, found: Segmentation, wanted: Segmentation, names: set[str], exclude: Mapping[str, Path]
+) -> Segmentation:
+    """The record with which a run goes on in a folder, without subjects."""
+    lines = obstacles(folder, found, wanted, names, exclude)
+    if lines:
+        raise InputError(
+            "\n".join(
+                [
+                    f"{folder}: masks of another model or other options are there; choose another folder with -o, or "
+                    "start over with --force (other thresholds, volumes and exclusions need neither where a run with "
+                    "--probabilities wrote maps of all subjects):",
+                    *lines,
+                ]
+            )
+        )
+    options = wanted.options.model_copy(update={"probabilities": found.options.probabilities})
+    return wanted.model_copy(update={"options": options})
 
 
 def _in_order(rows: dict[str, Subject]) -> list[Subject]:
     return [rows[name] for name in sorted(rows)]
 
 
-def _remove_files(folder: Path, subject: Subject) -> None:
-    for name in (subject.mask, subject.probabilities):
+def _files(folder: Path, row: Subject) -> Iterator[Path]:
+    """What a row's run wrote."""
+    for name in (row.mask, row.probabilities, row.alternatives):
         if name is not None:
-            (folder / name).unlink(missing_ok=True)
-            sidecar_path(folder / name).unlink(missing_ok=True)
+            path = below(folder, name)
+            yield from (path, sidecar_path(path))
 
 
-def _differences(found: Segmentation, wanted: Segmentation) -> list[str]:
-    """What differs between two records besides their subjects and where the model lies, a line each."""
-    lines = []
-    both = [each.model_dump(exclude={"subjects": True, "model": {"folder"}}) for each in (found, wanted)]
-    there, now = (dict(_flat(each)) for each in both)
-    for key in dict.fromkeys([*there, *now]):
-        if there.get(key) != now.get(key):
-            lines.append(f"  {key}: there {there.get(key)}, now {now.get(key)}")
-    return lines
+def _remove_files(folder: Path, row: Subject) -> None:
+    for path in _files(folder, row):
+        path.unlink(missing_ok=True)
 
 
-def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, object]]:
-    items: list[tuple[str, object]] = []
-    for key, value in values.items():
-        items += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return items
+def _remove_all(folder: Path, found: Segmentation) -> None:
+    for row in found.subjects:
+        _remove_files(folder, row)
+    for name in (RECORD_NAME, JOURNAL_NAME):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _duration(seconds: float) -> str:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.bids import case_name, find_flair, mask_path, probabilities_path
-from nnunetv2_sa_unet.images.dicom import Series, find_series, is_dicom
-from nnunetv2_sa_unet.images.folders import IMAGE_ENDINGS, images_in
-from nnunetv2_sa_unet.segment.record import Input
+from nnunetv2_sa_unet.images.bids import DESCRIPTION, case_name, find_flair, mask_path, probabilities_path
+from nnunetv2_sa_unet.images.dicom_files import is_dicom
+from nnunetv2_sa_unet.images.dicom_series import Series, find_series
+from nnunetv2_sa_unet.images.folders import DANGLING, IMAGE_ENDINGS, PassedOver, images_and_others, walk
+from nnunetv2_sa_unet.segment.record import RECORD_NAME, Input
+from nnunetv2_sa_unet.text import is_utf8, one_line, printable
 
-__all__ = ["FoundSubject", "find_subjects", "is_bids"]
+__all__ = ["ALTERNATIVES_FOLDER", "Found", "FoundSubject", "find_subjects", "is_bids"]
 
+ALTERNATIVES_FOLDER = "alternatives"
+#: The longest name of a subject in bytes: file systems take 255, of which the ends of our files' names are a part.
+_LONGEST_NAME = 190
 _CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 
 
@@ -47,8 +52,31 @@ class FoundSubject:
         """Where its map of the probability of WMH stands."""
         return probabilities_path(self.volume) if self.volume else Path(f"{self.name}_wmh_prob.nii.gz")
 
+    @property
+    def alternatives(self) -> Path:
+        """Where the label maps stand between which that map decides, if the model needs them."""
+        return Path(ALTERNATIVES_FOLDER, f"{self.name}.npz")
 
-def find_subjects(inputs: Sequence[Path], channels: int) -> list[FoundSubject]:
+
+@dataclass(frozen=True)
+class Found:
+    """What there is in the inputs.
+
+    Attributes:
+        subjects: in the order of their names.
+        passed_over: files, folders and series that were looked at and are no subject, by path.
+    """
+
+    subjects: list[FoundSubject]
+    passed_over: list[PassedOver]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was passed over plainly is nothing to segment."""
+        return all(each.harmless for each in self.passed_over)
+
+
+def find_subjects(inputs: Sequence[Path], channels: int) -> Found:
     """Find all subjects.
 
     ==================================  =====================================================================
@@ -66,40 +94,45 @@ def find_subjects(inputs: Sequence[Path], channels: int) -> list[FoundSubject]:
         inputs: files and folders.
         channels: of the model.
 
-    Returns:
-        The subjects in the order of their names.
-
     Raises:
         InputError: an input is absent or holds no image, or two subjects have one name.
     """
     if channels > 1 and any(map(is_bids, inputs)):
         raise InputError(f"the model needs {channels} channels, but of BIDS data only FLAIR is read; give it files")
     found: list[FoundSubject] = []
+    passed_over: list[PassedOver] = []
     files: dict[Path, dict[str, list[Path]]] = {}
     for path in map(_absolute, inputs):
-        if path.is_file():
+        if path.is_file() or (path.is_symlink() and not path.exists()):
             files.setdefault(path.parent, {}).setdefault(_stem(path), []).append(path)
         elif not path.is_dir():
-            raise InputError(f"{path}: there is no such file or folder")
+            raise InputError(f"{printable(path)}: there is no such file or folder")
         elif is_bids(path):
-            found += (
-                FoundSubject(case_name(volume), (_file(volume),), volume=volume.relative_to(path))
-                for volume in find_flair(path)
-            )
-        elif images := images_in(path):
-            for stem, paths in images.items():
-                files.setdefault(path, {}).setdefault(stem, []).extend(paths)
+            volumes, left = find_flair(path)
+            found += (FoundSubject(case_name(each.path), (_file(each.path),), volume=each.place) for each in volumes)
+            passed_over += left
         else:
-            found += _dicom_subjects(path, channels)
+            images, others = images_and_others(path)
+            if images:
+                passed_over += (_of_a_folder_of_images(each) for each in others)
+                for stem, paths in images.items():
+                    files.setdefault(path, {}).setdefault(stem, []).extend(paths)
+            else:
+                subjects, left = _dicom_subjects(path, channels)
+                found += subjects
+                passed_over += left
     for images in files.values():
         found += _file_subjects(images, channels)
+    found = [_with_a_usable_name(subject) for subject in found]
     _refuse_repeated(found)
-    return sorted(found, key=lambda subject: subject.name)
+    return Found(
+        sorted(found, key=lambda subject: subject.name), sorted(set(passed_over), key=lambda each: str(each.path))
+    )
 
 
 def is_bids(path: Path) -> bool:
     """Whether a folder is a BIDS data set."""
-    return (path / "dataset_description.json").is_file()
+    return (path / DESCRIPTION).is_file()
 
 
 def _absolute(path: Path) -> Path:
@@ -111,13 +144,47 @@ def _file(path: Path) -> Input:
     return Input(path=str(path), sha256=None)
 
 
+def _of_a_folder_of_images(other: PassedOver) -> PassedOver:
+    """Say that a folder beside images holds images, too, or a DICOM file lies there."""
+    if other.path.is_dir():
+        # What an earlier run wrote is no input.
+        if not (other.path / RECORD_NAME).exists() and _holds_images(other.path):
+            return PassedOver(other.path, "a folder with images beside images: give it as an input of its own", False)
+    elif other.harmless and is_dicom(other.path):
+        return PassedOver(other.path, "a DICOM file beside images: give its folder as an input of its own", False)
+    return other
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(
+        name.lower().endswith(IMAGE_ENDINGS) or is_dicom(place / name)
+        for place, names in walk(folder, [])
+        for name in names
+    )
+
+
+def _with_a_usable_name(subject: FoundSubject) -> FoundSubject:
+    """A subject of a name or place that no file or record can take has a problem, and a name that can be shown."""
+    paths = [each.path for each in subject.inputs]
+    if not all(map(is_utf8, [subject.name, *paths])):
+        where = printable(paths[0]) if paths else printable(subject.name)
+        return FoundSubject(printable(subject.name), (), f"{where}: its name is no UTF-8: rename it")
+    for path in map(Path, paths):
+        if path.is_symlink() and not path.exists():
+            return FoundSubject(subject.name, (), f"{printable(path)}: {DANGLING}")
+    if len(subject.name.encode()) > _LONGEST_NAME:
+        problem = f"a name of {len(subject.name.encode())} bytes; expected at most {_LONGEST_NAME}: rename it"
+        return FoundSubject(subject.name, subject.inputs, problem, subject.remark, subject.volume)
+    return subject
+
+
 def _stem(path: Path) -> str:
     for ending in IMAGE_ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
     if is_dicom(path):
-        raise InputError(f"{path}: one DICOM file is one slice; give the folder of its series")
-    raise InputError(f"{path}: not an image by its name; expected one of {', '.join(IMAGE_ENDINGS)}")
+        raise InputError(f"{printable(path)}: one DICOM file is one slice; give the folder of its series")
+    raise InputError(f"{printable(path)}: not an image by its name; expected one of {', '.join(IMAGE_ENDINGS)}")
 
 
 def _file_subjects(images: Mapping[str, Sequence[Path]], channels: int) -> Iterator[FoundSubject]:
@@ -149,43 +216,67 @@ def _file_subjects(images: Mapping[str, Sequence[Path]], channels: int) -> Itera
         yield FoundSubject(name, tuple(_file(by_channel[channel][0]) for channel in found), problem)
 
 
-def _dicom_subjects(folder: Path, channels: int) -> Iterator[FoundSubject]:
-    every = find_series(folder)
+def _dicom_subjects(folder: Path, channels: int) -> tuple[list[FoundSubject], list[PassedOver]]:
+    """The subjects among the DICOM series in a folder and below it, and what is none."""
+    tree = find_series(folder)
+    every, passed_over = tree.series, list(tree.passed_over)
     if not every:
+        seen = "; ".join(f"{printable(each.path)}: {each.reason}" for each in passed_over if not each.harmless)
         raise InputError(
-            f"{folder}: holds no image and no DICOM series, and is no BIDS data set (dataset_description.json)"
+            f"{printable(folder)}: holds no image and no DICOM series, and is no BIDS data set "
+            f"(dataset_description.json){seen and '; ' + seen}"
         )
+    magnitudes = {series.study for series in every if series.flair and not series.part}
     chosen = [series for series in every if series.flair] if len(every) > 1 else every
-    names = set()
-    for series in chosen:
-        twice = sum(series.folder == other.folder for other in chosen) > 1
-        problem, remark = _problem_and_remark(series, every)
-        if channels > 1:
-            problem = f"a DICOM series is one channel, and the model needs {channels}"
-        name = _folder_name(folder, series.folder) + (f"_{series.number}" if twice else "")
-        names.add(name)
+    chosen = [series for series in chosen if not (series.part and series.study in magnitudes)]
+    passed_over += (_as_passed_over(series) for series in every if series not in chosen)
+    names = _names(folder, chosen)
+    found = []
+    for series, name in zip(chosen, names, strict=True):
+        remarks = list(series.remarks)
+        if not series.flair:
+            remarks.append(f"series '{one_line(series.description)}' does not look like FLAIR by its DICOM header")
+        problem = f"a DICOM series is one channel, and the model needs {channels}" if channels > 1 else series.problem
         files = Input(path=str(series.folder), sha256=None, series_uid=series.uid, files=list(series.files))
-        yield FoundSubject(name, (files,), problem, remark)
+        found.append(FoundSubject(name, (files,), problem, "; ".join(remarks)))
     studies = {series.study for series in chosen}
     for study in dict.fromkeys(series.study for series in every if series.study not in studies):
         without = [series for series in every if series.study == study]
-        listed = ", ".join(series.description or series.number for series in without)
+        listed = ", ".join(one_line(series.description) or _safe(series.number) for series in without)
         name = _folder_name(folder, Path(os.path.commonpath([series.folder for series in without])))
         # Several studies may lie in one folder.
-        yield FoundSubject(
-            f"{name}_{without[0].number}" if name in names else name, (), f"no FLAIR among its DICOM series: {listed}"
-        )
-        names.add(name)
+        name = f"{name}_{_safe(without[0].number)}" if name in names else name
+        found.append(FoundSubject(name, (), f"no FLAIR among its DICOM series: {listed}"))
+        names.append(name)
+    return found, passed_over
 
 
-def _problem_and_remark(series: Series, every: Iterable[Series]) -> tuple[str, str]:
-    remarks = [] if series.flair else [f"series '{series.description}' does not look like FLAIR by its DICOM header"]
-    if not series.unreadable:
-        return "", "; ".join(remarks)
-    damaged = f"{len(series.unreadable)} DICOM files cannot be read ({series.unreadable[0]} …)"
-    if any(other.folder == series.folder and other != series for other in every):
-        return "", "; ".join([*remarks, f"{damaged}; they may belong to another series of the folder"])
-    return f"{series.folder}: {damaged}", "; ".join(remarks)
+def _as_passed_over(series: Series) -> PassedOver:
+    what = f"DICOM series {_safe(series.number)} '{one_line(series.description)}'"
+    path = series.folder / series.files[0] if series.files else series.folder
+    if series.part:
+        return PassedOver(path, f"{what} holds the {series.part} of a complex image", True)
+    if series.problem:
+        return PassedOver(path, f"{what} does not look like FLAIR, and cannot be read", True)
+    return PassedOver(path, f"{what} does not look like FLAIR by its header", True)
+
+
+def _names(top: Path, chosen: Sequence[Series]) -> list[str]:
+    """Their folders, with the number of the series where a folder has several, and a count where those are the same."""
+    folders = [series.folder for series in chosen]
+    names = [
+        _folder_name(top, series.folder) + (f"_{_safe(series.number)}" if folders.count(series.folder) > 1 else "")
+        for series in chosen
+    ]
+    return [
+        f"{name}_{names[: index + 1].count(name)}" if names.count(name) > 1 else name
+        for index, name in enumerate(names)
+    ]
+
+
+def _safe(number: str) -> str:
+    """The number of a series as part of a file's name, whatever its header holds."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", number).strip(".-") or "unnumbered"
 
 
 def _folder_name(top: Path, folder: Path) -> str:

@@ -20,19 +20,20 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import sha256
 from nnunetv2_sa_unet.images.masks import WMH
 from nnunetv2_sa_unet.nnunet.loading import all_folds, load_model
+from nnunetv2_sa_unet.segment.decision import Prediction
+from nnunetv2_sa_unet.segment.orientation import model_orientation
 from nnunetv2_sa_unet.segment.record import Model
 from nnunetv2_sa_unet.weights.registry import boxed_at
 
 with redirect_stdout(StringIO()):
     # nnU-Net prints which of its folders are not set; a model folder is all that is needed here.
-    from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
-    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
     from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
 __all__ = ["Segmenter"]
 
+#: Slices at a time.
+_SLAB = 16
 _Labels = npt.NDArray[np.integer[Any]]
-_Probabilities = npt.NDArray[np.float32]
 
 
 class Segmenter:
@@ -52,7 +53,9 @@ class Segmenter:
     Attributes:
         model: what it is, for the record of a run.
         channels: of the images.
+        mirrors: whether predictions of mirrored images are averaged: wanted, and the model allows it.
         spacing: that images are resampled to in mm, (z, y, x) or, of a 2d model, (y, x).
+        orientation: that images must be turned to before :meth:`prepare` sees them.
 
     Raises:
         InputError: the folder is no model, lacks a fold, cannot be loaded, or is a kind of model that cannot be used
@@ -78,15 +81,20 @@ class Segmenter:
         self._preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
         self._threads = torch.get_num_threads()
         self._wmh = _wmh_channel(folder, predictor.label_manager)
+        labels = predictor.label_manager
+        self._knows_wmh_alone = not labels.has_regions and list(labels.all_labels) == [0, WMH]
         self._refuse_other_kinds(folder)
         self.channels: int = loaded.n_channels
+        self.mirrors: bool = mirroring and bool(predictor.allowed_mirroring_axes)
         spacing = list(predictor.configuration_manager.spacing)
         back = predictor.plans_manager.transpose_backward
         self.spacing: list[float] = [spacing[axis] for axis in back] if len(spacing) == len(back) else spacing
         boxed = boxed_at(folder)
+        self.orientation = model_orientation(folder, chosen, predictor.plans_manager.plans, type(self._reader).__name__)
         self.model = Model(
             name=None if boxed is None else boxed.name,
             version=None if boxed is None else boxed.version,
+            threshold=None if boxed is None else boxed.threshold,
             folder=os.path.abspath(folder),
             dataset=predictor.plans_manager.dataset_name,
             trainer=predictor.trainer_name,
@@ -95,11 +103,13 @@ class Segmenter:
             folds=[fold if fold == "all" else int(fold) for fold in chosen],
             checkpoint=checkpoint,
             sha256={file: sha256([folder / file]) for file in loaded.files},
+            orientation=self.orientation.code,
         )
 
-    def can_give_probabilities(self) -> bool:
-        """Whether the model has a probability of WMH alone, on the grid of the image."""
-        return self._wmh is not None and type(self._reader) in (SimpleITKIO, NibabelIO)
+    @property
+    def gives_probability(self) -> bool:
+        """Whether the model has a probability of WMH alone."""
+        return self._wmh is not None
 
     def reads(self, path: Path) -> bool:
         """Whether the model's reader takes files of this ending; if not they have to come as NIfTI."""
@@ -109,20 +119,25 @@ class Segmenter:
         """Read and preprocess an image.
 
         Args:
-            files: one a channel, which :meth:`reads` takes.
+            files: one a channel, which :meth:`reads` takes, in the :attr:`orientation` of the model.
 
         Returns:
             The image (channels, z, y, x) for :meth:`predict` and nnU-Net's properties for :meth:`finish`.
         """
         predictor = self._predictor
-        data, _, properties = self._preprocessor.run_case(
+        image, _, properties = self._preprocessor.run_case(
             [str(file) for file in files],
             None,
             predictor.plans_manager,
             predictor.configuration_manager,
             predictor.dataset_json,
         )
-        return torch.from_numpy(data).to(dtype=torch.float32, memory_format=torch.contiguous_format), properties
+        return torch.from_numpy(image).to(dtype=torch.float32, memory_format=torch.contiguous_format), properties
+
+    def properties(self, files: Sequence[Path]) -> dict[str, Any]:
+        """What :meth:`write_labels` needs of an image that goes through no network; see :meth:`prepare`."""
+        _, properties = self._reader.read_images([str(file) for file in files])
+        return dict(properties)
 
     def predict(self, image: torch.Tensor) -> npt.NDArray[Any]:
         """The logits (heads, z, y, x) of a prepared image, averaged over the folds."""
@@ -130,41 +145,41 @@ class Segmenter:
         logits: npt.NDArray[Any] = self._predictor.predict_logits_from_preprocessed_data(image).cpu().numpy()
         return logits
 
-    def finish(
-        self, logits: npt.NDArray[Any], properties: dict[str, Any], threshold: float | None, probabilities: bool
-    ) -> tuple[_Labels, _Probabilities | None]:
-        """Bring logits back to the grid of the image and decide.
+    def finish(self, logits: npt.NDArray[Any], properties: dict[str, Any], with_probability: bool) -> Prediction:
+        """Bring logits back to the grid of the image.
 
         Args:
             logits: from :meth:`predict`.
             properties: from :meth:`prepare`.
-            threshold: voxels are WMH from this probability on, and below it what else is most probable; None for
-                nnU-Net's decision.
-            probabilities: return the probability of WMH.
-
-        Returns:
-            The labels (z, y, x), and the probability of WMH (z, y, x) or None.
+            with_probability: of WMH, which :attr:`gives_probability` must promise.
         """
         labels_manager = self._predictor.label_manager
-        with_probabilities = probabilities or threshold is not None
         found = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
             self._predictor.plans_manager,
             self._predictor.configuration_manager,
             labels_manager,
             properties,
-            return_probabilities=with_probabilities,
+            return_probabilities=with_probability,
             num_threads_torch=self._threads,
         )
-        if not with_probabilities:
-            return found, None
-        labels, every = found
-        wmh = every[self._wmh].astype(np.float32)
-        if threshold is not None:
-            # Certain or impossible; what else a voxel may be stays as probable as it is.
-            every[self._wmh] = np.where(wmh >= threshold, 2, -1)
-            labels = labels_manager.convert_probabilities_to_segmentation(every).astype(labels.dtype)
-        return labels, wmh if probabilities else None
+        if not with_probability:
+            return Prediction(found)
+        labels, heads = found
+        probability = heads[self._wmh].astype(np.float32)
+        if self._knows_wmh_alone:
+            alternatives = [np.zeros_like(labels), np.full_like(labels, WMH)]
+        else:
+            # Impossible or certain; what else a voxel may be stays as probable as it is.
+            alternatives = [self._labels(heads, wmh).astype(labels.dtype) for wmh in (-1, 2)]
+        return Prediction.of(labels, probability, *alternatives)
+
+    def _labels(self, heads: npt.NDArray[Any], wmh: float) -> npt.NDArray[Any]:
+        """The labels (z, y, x) of heads whose probability of WMH is replaced."""
+        heads[self._wmh] = wmh
+        # Whole volumes of indices of 64 bit would be the largest arrays of all.
+        slabs = np.array_split(heads, max(1, heads.shape[1] // _SLAB), axis=1)
+        return np.concatenate([self._predictor.label_manager.convert_probabilities_to_segmentation(s) for s in slabs])
 
     def write_labels(self, labels: _Labels, path: Path, properties: dict[str, Any]) -> None:
         """Write labels (z, y, x) of :meth:`finish` as an image with the geometry of what :meth:`prepare` read."""

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import SimpleITK
 
-__all__ = ["oddities"]
+from nnunetv2_sa_unet.images.nifti import is_nifti, read_nifti_header
+
+__all__ = ["oddities", "too_thin"]
 
 #: Edge lengths of a field of view (mm) that hold a brain: 80 mm of slices leave no room for one, 400 mm for more.
 _EXTENT = (80, 400)
@@ -26,7 +27,7 @@ _SHARE = 0.05
 _CT_AIR = -500
 #: An image with no more values than this is a map of labels.
 _FEW_VALUES = 16
-#: Spacing of the slices to spacing in the slices, from which a model knows thick slices.
+#: Spacing of the slices to spacing in the slices from which slices are thick.
 _THICK = 2.0
 
 
@@ -35,10 +36,26 @@ def oddities(path: Path, image: SimpleITK.Image, model_spacing: Sequence[float])
 
     Args:
         path: of the file, or of a DICOM series its folder.
-        image: 3D, of one channel.
+        image: 3D, of one channel, as the model sees it.
         model_spacing: that the model resamples to, in mm, (z, y, x) or (y, x).
     """
     return [*_geometry(path, image, model_spacing), *_values(SimpleITK.GetArrayViewFromImage(image))]
+
+
+def too_thin(image: SimpleITK.Image, model_spacing: Sequence[float]) -> str | None:
+    """Say that nothing is left of an image at the spacing of a model.
+
+    Args:
+        image: 3D.
+        model_spacing: that the model resamples to, in mm, (z, y, x) or (y, x).
+    """
+    size, spacing = image.GetSize()[::-1], image.GetSpacing()[::-1]
+    axes = len(model_spacing)
+    for length, edge, wanted in zip(size[-axes:], spacing[-axes:], model_spacing, strict=True):
+        # As nnU-Net rounds.
+        if round(length * edge / wanted) < 1:
+            return f"is {length * edge:g} mm thick; a model of {wanted:g} mm needs {wanted / 2:g} mm or more"
+    return None
 
 
 def _geometry(path: Path, image: SimpleITK.Image, model_spacing: Sequence[float]) -> Iterator[str]:
@@ -51,8 +68,8 @@ def _geometry(path: Path, image: SimpleITK.Image, model_spacing: Sequence[float]
         yield f"voxel {_times(spacing)} mm; expected edges between {_VOXEL[0]} and {_VOXEL[1]} mm"
     if _is_nifti_without_orientation(path):
         yield "orientation unknown: qform and sform codes of the NIfTI header are 0"
-    elif len(model_spacing) == 3 and model_spacing[0] >= _THICK * max(model_spacing[1:]) and not _axial(image):
-        yield "not stored in axial slices, and the model was trained on thick ones"
+    elif len(model_spacing) == 3 and _sliced_otherwise(spacing[::-1], np.array(model_spacing)):
+        yield "its slices are thick along another axis than those of the images that the model was trained on"
 
 
 def _values(values: Any) -> Iterator[str]:
@@ -77,13 +94,13 @@ def _times(lengths: Any) -> str:
 
 
 def _is_nifti_without_orientation(path: Path) -> bool:
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if not is_nifti(path):
         return False
-    header: Any = nibabel.load(path).header
-    return int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0
+    header = read_nifti_header(path)
+    return header.qform is None and header.sform is None
 
 
-def _axial(image: SimpleITK.Image) -> bool:
-    """Whether the last axis of the file runs from feet to head more than in any other direction."""
-    along_slices = np.abs(np.array(image.GetDirection()).reshape(3, 3)[:, 2])
-    return int(along_slices.argmax()) == 2
+def _sliced_otherwise(spacing: Any, model_spacing: Any) -> bool:
+    """Whether an image and a model, both in mm (z, y, x), have thick slices along different axes."""
+    thick = [np.flatnonzero(each >= _THICK * each.min()) for each in (spacing, model_spacing)]
+    return all(axes.size == 1 for axes in thick) and int(thick[0][0]) != int(thick[1][0])

@@ -1,4 +1,4 @@
-"""The validation cases of nnU-Net's cross-validation: which there are, and where their files lie."""
+"""nnU-Net's cross-validation: its folds, and where the files of its validation cases lie."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pathlib import Path
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.scores.pairs import Pair
 
-__all__ = ["validation_pairs"]
+__all__ = ["NNUNETS_FOLDS", "draw_folds", "validation_pairs"]
+
+#: What nnU-Net makes where nobody wrote a split.
+NNUNETS_FOLDS = 5
+_NNUNETS_SEED = 12345
 
 
 def validation_pairs(preprocessed: Path, model: Path, folds: Sequence[int]) -> list[Pair]:
@@ -55,3 +59,26 @@ def validation_pairs(preprocessed: Path, model: Path, folds: Sequence[int]) -> l
         )
         for case, fold in sorted(fold_of.items())
     ]
+
+
+def draw_folds(data: Path) -> list[dict[str, list[str]]]:
+    """The five folds that nnU-Net's trainer would make (``nnUNetTrainer.do_split``).
+
+    Args:
+        data: folder of the preprocessed cases of a configuration.
+
+    Raises:
+        InputError: there are fewer cases than folds.
+    """
+    import numpy as np
+    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+    from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+    cases = infer_dataset_class(str(data)).get_identifiers(str(data)) if any(data.iterdir()) else []
+    if len(cases) < NNUNETS_FOLDS:
+        raise InputError(
+            f"{data}: {len(cases)} cases, but nnU-Net makes {NNUNETS_FOLDS} folds: add cases, or write "
+            f"{data.parent / 'splits_final.json'}"
+        )
+    folds = generate_crossval_split(list(np.sort(list(cases))), seed=_NNUNETS_SEED, n_splits=NNUNETS_FOLDS)
+    return [{part: [str(case) for case in fold[part]] for part in fold} for fold in folds]

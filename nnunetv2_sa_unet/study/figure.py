@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -19,7 +20,8 @@ from matplotlib.lines import Line2D
 from nnunetv2_sa_unet.files import complete_or_absent
 from nnunetv2_sa_unet.scores.statistics import SEED
 from nnunetv2_sa_unet.study.result_table import METRICS, Metric
-from nnunetv2_sa_unet.study.tables import Model, cases_by_scanner, scanner_label
+from nnunetv2_sa_unet.study.tables import Model, scanner_label
+from nnunetv2_sa_unet.text import printable
 
 __all__ = ["draw_scanners"]
 
@@ -32,27 +34,34 @@ _FEWEST_INCHES, _MOST_INCHES = 6.0, 24.0
 _DOTS_PER_INCH = 150
 
 
-def draw_scanners(path: Path, models: Sequence[Model]) -> None:
+def draw_scanners(path: Path, models: Sequence[Model], groups: Mapping[str, Sequence[str]]) -> None:
     """Draw one row of axes a metric into a PNG; cases without a value are not in it, and its axes say how many.
 
     AVD is linear to 1 (100 %) and logarithmic beyond, where few cases would press all others flat.
+
+    Args:
+        path: of the PNG.
+        models: see ``tables.make_models``.
+        groups: their cases by scanner.
     """
-    groups = cases_by_scanner(list(models[0].cases))
     boxes = len(groups) * (len(models) + 1)
     width = min(max(boxes * _BOX_INCHES + _MARGIN_INCHES, _FEWEST_INCHES), _MOST_INCHES)
-    figure = Figure(figsize=(width, len(METRICS) * _ROW_INCHES + 1), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axis, metric in zip(figure.subplots(len(METRICS), 1, sharex=True), METRICS, strict=True):
-        _draw(axis, metric, models, groups)
-    axis.set_xticks(
-        [index * (len(models) + 1) + (len(models) - 1) / 2 for index in range(len(groups))],
-        [f"{scanner_label(site)} (n = {len(cases)})" for site, cases in groups.items()],
-    )
-    handles = [Line2D([], [], label=model.label, ls="none", **_style(index)) for index, model in enumerate(models)]
-    columns = max(1, int(width // 3))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
-    with complete_or_absent(path) as temporary:
-        figure.savefig(temporary, dpi=_DOTS_PER_INCH, format="png")
+    # A name is no formula, whatever stands between two $ in it.
+    with rc_context({"text.parse_math": False}):
+        figure = Figure(figsize=(width, len(METRICS) * _ROW_INCHES + 1), layout="constrained")
+        FigureCanvasAgg(figure)
+        for axis, metric in zip(figure.subplots(len(METRICS), 1, sharex=True), METRICS, strict=True):
+            _draw(axis, metric, models, groups)
+        axis.set_xticks(
+            [index * (len(models) + 1) + (len(models) - 1) / 2 for index in range(len(groups))],
+            [f"{printable(scanner_label(site))} (n = {len(cases)})" for site, cases in groups.items()],
+        )
+        names = [printable(model.label) for model in models]
+        handles = [Line2D([], [], label=name, ls="none", **_style(index)) for index, name in enumerate(names)]
+        columns = max(1, int(width // 3))
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
+        with complete_or_absent(path) as temporary:
+            figure.savefig(temporary, dpi=_DOTS_PER_INCH, format="png")
 
 
 def _draw(axis: Axes, metric: Metric, models: Sequence[Model], groups: Mapping[str, Sequence[str]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_sa_unet.files import write_rows
+from nnunetv2_sa_unet.text import printable
 
 __all__ = ["Table", "as_latex", "as_markdown", "write_csv"]
 
@@ -22,6 +23,9 @@ _LATEX = {
     "<": "$<$",
     **{character: rf"\{character}" for character in "&%$#_{}"},
 }
+# What would end a cell, and what would begin a tag.
+_MARKDOWN = {"|": r"\|", "<": "&lt;"}
+_MARKDOWN_PATTERN = re.compile(r"\||<(?=[A-Za-z/!?])")
 _LATEX_PATTERN = re.compile("|".join(map(re.escape, _LATEX)))
 _MINUS = re.compile(r"(?<!\w)-(?=\d)")
 
@@ -49,13 +53,13 @@ class Table:
 
 def as_markdown(table: Table) -> str:
     """Aligned columns, and the notes below them; without the title."""
-    lines = [table.header, *table.lines]
+    lines = [list(map(_for_markdown, line)) for line in (table.header, *table.lines)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(table.header))]
     lines.insert(1, ["-" * width for width in widths])
     text = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]
-    return "\n".join([*text, "", *table.notes]) + "\n"
+    return "\n".join([*text, "", *map(_for_markdown, table.notes)]) + "\n"
 
 
 def as_latex(table: Table) -> str:
@@ -88,5 +92,11 @@ def write_csv(path: Path, table: Table) -> None:
     write_rows(path, columns, ([record[column] for column in columns] for record in table.records))
 
 
+def _for_markdown(text: str) -> str:
+    """Text as it is, where names of the user hold what Markdown or HTML read as commands."""
+    return _MARKDOWN_PATTERN.sub(lambda match: _MARKDOWN[match.group()], printable(text))
+
+
 def _escaped(text: str) -> str:
+    text = printable(text)
     return _MINUS.sub("$-$", _LATEX_PATTERN.sub(lambda match: _LATEX[match.group()], text))

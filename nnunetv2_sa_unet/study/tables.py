@@ -64,18 +64,25 @@ def make_models(scores: Mapping[str, Mapping[str, CaseMetrics]]) -> list[Model]:
     return sorted(models, key=lambda model: order.index(model.published) if model.published else len(order))
 
 
-def cases_by_scanner(cases: Sequence[str]) -> dict[str, list[str]]:
-    """Group cases by their name before the last underscore, the site: ``GE3T_100`` is of ``GE3T``.
+def cases_by_scanner(cases: Sequence[str], table: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """Group cases by scanner.
+
+    Args:
+        cases: names.
+        table: the scanner by case, for all of them; if None, it is the paper's that a name starts with, as in
+            ``GE3T_100``.
 
     Returns:
-        The paper's scanners in its order, then others by name. One group ``all`` where that says nothing: a case
-        has no underscore, or no group has two cases.
+        The paper's scanners in its order, then others by name. One group ``all`` where there is no table and a name
+        does not start so: what else stands in a name may be a subject or a session.
     """
+    if table is None:
+        table = {case: case.rpartition("_")[0] for case in cases}
+        if not PAPER_SCANNERS.keys() >= set(table.values()):
+            return {ALL: list(cases)}
     groups: dict[str, list[str]] = {}
     for case in cases:
-        groups.setdefault(case.rpartition("_")[0], []).append(case)
-    if "" in groups or all(len(members) == 1 for members in groups.values()):
-        return {ALL: list(cases)}
+        groups.setdefault(table[case], []).append(case)
     known = [site for site in PAPER_SCANNERS if site in groups]
     return {site: groups[site] for site in [*known, *sorted(groups.keys() - set(known))]}
 
@@ -116,11 +123,16 @@ def rivals(models: Sequence[Model], source: str) -> Table:
     return result_table("table2", "Comparison with other models", ["Models"], rows, notes, by="others")
 
 
-def scanners(models: Sequence[Model], source: str) -> Table:
-    """Table 3: every model on the cases of each scanner, and on all."""
+def scanners(models: Sequence[Model], groups: Mapping[str, Sequence[str]], source: str) -> Table:
+    """Table 3: every model on the cases of each scanner, and on all.
+
+    Args:
+        models: see :func:`make_models`.
+        groups: see :func:`cases_by_scanner`.
+        source: the measured cases, in words.
+    """
     rows = []
     for model in models:
-        groups = cases_by_scanner(list(model.cases))
         for site, cases in groups.items():
             theirs = PAPER_SCANNERS.get(site) if model.published == _SA_UNET else None
             rows.append(_row(model, theirs, cases, site))

@@ -1,39 +1,65 @@
+"""The script that measures the networks, at a tiny size."""
+
 from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from nnunetv2_sa_unet.benchmark.networks import build, configurations
-from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.networks.reference import PlainSAUNet
-from nnunetv2_sa_unet.plans.variants import VARIANTS
+TINY = ["--patch", "8", "32", "32", "--rounds", "1", "--threads", "1"]
 
 
-def test_nnunets_networks_are_those_that_it_plans_for_the_challenge():
-    # What nnUNetv2_plan_experiment wrote for FLAIR of 1×1×3 mm and 48×256×230 voxels.
-    kwargs = configurations((40, 224, 224))["PlainConvUNet"]["architecture"]["arch_kwargs"]
-    assert kwargs["features_per_stage"] == [32, 64, 128, 256, 320, 320]
-    assert kwargs["kernel_sizes"] == [[1, 3, 3]] + [[3, 3, 3]] * 5
-    assert kwargs["strides"] == [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2], [2, 2, 2], [1, 2, 2]]
+@pytest.fixture
+def measure():
+    source = os.environ.get("SA_UNET_SOURCE")
+    if not source:
+        pytest.skip("SA_UNET_SOURCE does not name the source tree, which alone has the script")
+    script = Path(source, "docs", "benchmarks", "networks.py")
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, str(script), *TINY, *words], capture_output=True, text=True, check=False)
+
+    return run
 
 
-def test_every_variant_is_there_in_both_widths():
-    found = configurations((32, 128, 128))
-    for trainer, variant in VARIANTS.items():
-        for ending, features in (("", [24, 48, 96, 192]), ("-wide", [32, 64, 128, 256])):
-            architecture = found[trainer.removeprefix("nnUNetTrainer") + ending]["architecture"]
-            assert architecture["network_class_name"] == variant.network_class
-            assert architecture["arch_kwargs"]["features_per_stage"] == features
+def test_a_table_of_time_and_memory_is_written(measure, tmp_path):
+    networks = ["plain", "SAUNet", "PlainConvUNet"]
+    done = measure("--networks", *networks, "--baseline", "SAUNet", "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out" / "networks.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["what"], row["network"]) for row in rows] == [
+        (what, name) for what in ("forward", "train") for name in networks
+    ]
+    plain, fast, _ = rows[:3]
+    assert float(fast["ratio"]) == 1
+    assert plain["parameters"] == fast["parameters"]
+    # The upsampled maps take 9 multiplications an output in the plain modules, 4 in the other formulation.
+    assert float(fast["gmac"]) < float(plain["gmac"])
+    assert (tmp_path / "out" / "networks.md").read_text() == done.stdout
 
 
-def test_the_plain_network_differs_in_its_formulation_alone():
-    found = configurations((32, 128, 128))
-    plain, fast = build(found["plain"], deep_supervision=False), build(found["SAUNet"], deep_supervision=False)
-    assert isinstance(plain, PlainSAUNet)
-    assert {key: value.shape for key, value in plain.state_dict().items()} == {
-        key: value.shape for key, value in fast.state_dict().items()
-    }
+def test_nnunets_command_is_timed(measure, tmp_path):
+    words = ["--what", "predict", "--volume", "8", "32", "32", "-o", str(tmp_path)]
+    done = measure("--networks", "SAUNet_noASPP", *words)
+    assert done.returncode == 0, done.stderr
+    assert "| predict | SAUNet_noASPP |" in done.stdout
 
 
-def test_a_patch_that_the_strides_do_not_divide_is_refused_with_one_that_they_do():
-    with pytest.raises(InputError, match=r"--patch: found 32 130 128, .*: give 32 \d+ 128"):
-        configurations((32, 130, 128))
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--networks", "SAUNet", "UNet"], "--networks: found UNet, expected some of: plain, SAUNet,"),
+        (["--networks", "SAUNet", "--baseline", "plain"], "--baseline: found plain, expected one of"),
+        (["--networks", "plain", "--what", "predict"], "--what predict: nnU-Net's command knows no plain"),
+        (["--patch", "8", "33", "32"], "--patch: found 8 33 32, which the strides"),
+    ],
+)
+def test_words_that_cannot_be_used_are_named(measure, words, message):
+    done = measure(*words)
+    assert done.returncode == 2
+    assert message in done.stderr

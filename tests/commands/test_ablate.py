@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK
 
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.plans.variants import VARIANTS
 from nnunetv2_sa_unet.study.gpus import only_one
+
+# As much of nnU-Net's plans as overrides need.
+CONFIGURATION = {
+    "batch_size": 2,
+    "patch_size": [40, 224, 224],
+    "spacing": [3.0, 1.0, 1.0],
+    "architecture": {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "features_per_stage": [32, 64, 128],
+            "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]],
+            "strides": [[1, 1, 1], [1, 2, 2], [1, 2, 2]],
+        },
+        "_kw_requires_import": [],
+    },
+}
+CASES = ["a_1", "a_2", "b_1", "b_2", "b_3"]
 
 
 @pytest.fixture
@@ -22,6 +44,8 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "preprocessed" / "Dataset007_Test"
     for part in ("nnUNetPlans_3d_fullres", "gt_segmentations"):
         (folder / part).mkdir(parents=True)
+    for case in CASES:
+        (folder / "nnUNetPlans_3d_fullres" / f"{case}.b2nd").touch()
     configurations = {"3d_fullres": {"data_identifier": "nnUNetPlans_3d_fullres"}}
     (folder / "nnUNetPlans.json").write_text(json.dumps({"configurations": configurations}))
     return folder
@@ -68,7 +92,8 @@ def test_overrides_add_the_plan_command_and_name_the_plans(capfd: pytest.Capture
 
     printed = capfd.readouterr()
     jobs = printed.out + printed.err
-    assert "nnUNetv2_sa_unet plan -d 7 -p nnUNetPlans --override paper quick" in jobs
+    assert "First: nnUNetv2_sa_unet plan -d 7 -p nnUNetPlans --override paper quick" in jobs
+    assert "First: split the cases into folds: " in jobs
     assert "nnUNetv2_train 7 3d_fullres 2 -tr nnUNetTrainerSAUNet -p nnUNetSAUNetPaperQuickPlans -device cpu" in jobs
 
 
@@ -80,7 +105,7 @@ def test_an_unknown_variant_is_named_with_those_there_are(capsys: pytest.Capture
 
 
 @pytest.mark.usefixtures("dataset")
-@pytest.mark.parametrize("word", ["0-9x", "x", "3-1", "-1", "1-", "0,1", ""])
+@pytest.mark.parametrize("word", ["0-9x", "x", "3-1", "-1", "1-", "0,1", "", "0-300000000", "²"])
 def test_folds_that_are_no_numbers_are_refused(capsys: pytest.CaptureFixture[str], word: str) -> None:
     assert f"--folds: found {word}, expected" in fails(capsys, f"--folds={word}")
 
@@ -120,11 +145,166 @@ def test_without_snakemake_it_says_what_to_install(
     assert 'pip install "nnunetv2-sa-unet[ablate]"' in fails(capsys)
 
 
+@pytest.fixture
+def finished(dataset: Path, tmp_path: Path) -> Path:
+    """The folder of the results of one network that nnU-Net has trained and validated on two folds."""
+    folds = [{"train": [], "val": CASES[:2]}, {"train": [], "val": CASES[2:]}]
+    (dataset / "splits_final.json").write_text(json.dumps(folds))
+    (dataset / "dataset.json").write_text('{"file_ending": ".nii.gz"}')
+    results = tmp_path / "results" / dataset.name / "nnUNetTrainerSAUNet__nnUNetPlans__3d_fullres"
+    for fold, cases in enumerate(folds):
+        for case in cases["val"]:
+            write_mask(dataset / "gt_segmentations" / f"{case}.nii.gz")
+            write_mask(results / f"fold_{fold}" / "validation" / f"{case}.nii.gz")
+        (results / f"fold_{fold}" / "validation" / "summary.json").write_text('{"foreground_mean": {}}')
+    return results
+
+
+def write_mask(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.zeros((3, 8, 8), np.uint8)
+    array[1, 2:5, 2:5] = 1
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(path))
+
+
+def jobs(capfd: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """What a dry run of the finished network lists, without the last entry, the study itself."""
+    capfd.readouterr()
+    assert ablate("--dry-run", "--variants", "nnUNetTrainerSAUNet", *words) == 0
+    printed = "".join(capfd.readouterr())
+    return [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("Job ") and ": " in line][:-1]
+
+
+TABLES = "nnUNetv2_sa_unet tables -d 7 -c 3d_fullres -p nnUNetPlans --folds 0 1 --variants nnUNetTrainerSAUNet"
+
+
+@pytest.mark.usefixtures("snakemake")
+def test_what_nnunet_has_finished_is_only_scored_and_only_once(
+    finished: Path, dataset: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = finished.parent.parent / "my {study}, it's new"
+    words = ("--variants", "nnUNetTrainerSAUNet", "--folds", "0-1", "-o", str(output))
+    # As a kill leaves it.
+    (output / ".snakemake" / "locks").mkdir(parents=True)
+    (output / ".snakemake" / "locks" / "0.output.lock").write_text("tables.md\n")
+    assert ablate(*words) == 0
+    printed = capfd.readouterr().out
+    assert (output / "tables.md").read_text("utf-8") in printed
+    assert "| 3D SA-UNet" in printed
+    with (output / "cases.csv").open(newline="") as stream:
+        assert [row["case"] for row in csv.DictReader(stream)] == CASES
+    assert list(finished.rglob("*.pth")) == [], "nothing was trained"
+    assert jobs(capfd, "--folds", "0-1", "-o", str(output)) == []
+
+    # Other folds are other tables; a fold that was trained anew is scored again, one that was removed trained again.
+    # Plans that are newer than a model are no reason to train it again.
+    assert jobs(capfd, "--folds", "1", "-o", str(output)) == [TABLES.replace("0 1", "1")]
+    summary = finished / "fold_1" / "validation" / "summary.json"
+    summary.write_text('{"foreground_mean": {"Dice": 1}}')
+    os.utime(dataset / "nnUNetPlans.json", (summary.stat().st_mtime + 100,) * 2)
+    assert jobs(capfd, "--folds", "0-1", "-o", str(output)) == [TABLES]
+    (finished / "fold_1").rename(finished / "removed")
+    train = "nnUNetv2_train 7 3d_fullres 1 -tr nnUNetTrainerSAUNet -p nnUNetPlans -device cpu"
+    assert jobs(capfd, "--folds", "0-1", "-o", str(output)) == [train, TABLES]
+
+
+@pytest.mark.usefixtures("snakemake")
+def test_plans_that_a_model_was_trained_with_stay_and_the_reason_is_one_line(
+    finished: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = dataset / "nnUNetSAUNetMinePlans.json"
+    plans.write_text('{"plans_name": "of the model"}')
+    model = finished.rename(finished.with_name("nnUNetTrainerSAUNet__nnUNetSAUNetMinePlans__3d_fullres"))
+    (model / "fold_0" / "checkpoint_final.pth").touch()
+    base = json.loads((dataset / "nnUNetPlans.json").read_text())
+    base["configurations"]["3d_fullres"] |= CONFIGURATION
+    (dataset / "nnUNetPlans.json").write_text(json.dumps(base))
+    (dataset / "dataset.json").write_text('{"labels": {"background": 0, "WMH": 1}}')
+    (tmp_path / "mine.json").write_text('{"description": "", "configurations": {}}')
+    message = fails(capsys, "--folds", "0-1", "--override", str(tmp_path / "mine.json"))
+    assert f"{plans}: differs from what would be written, and a model was trained with it ({model})" in message
+    assert plans.read_text() == '{"plans_name": "of the model"}'
+
+
 @pytest.mark.usefixtures("dataset", "snakemake")
 def test_two_runs_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "study"
     with only_one(output / "study.lock"):
         assert f"{output}: another ablate is at work there" in fails(capsys, "-o", str(output))
+
+
+def in_the_place_of_snakemake(folder: Path, code: str) -> dict[str, str]:
+    """The environment of a command that finds this code where it looks for Snakemake."""
+    (folder / "snakemake.py").write_text(code)
+    return dict(os.environ, PYTHONPATH=str(folder))
+
+
+COMMAND = [sys.executable, "-m", "nnunetv2_sa_unet.commands.main", "ablate", "-d", "7", "-device", "cpu"]
+
+
+@pytest.mark.usefixtures("dataset")
+def test_the_folder_is_held_until_snakemake_ends_though_the_command_was_killed(tmp_path: Path) -> None:
+    code = "import sys\nprint('at work', flush=True)\nsys.stdin.read()\n"
+    environment = in_the_place_of_snakemake(tmp_path, code)
+    words = [*COMMAND, "-o", str(tmp_path / "study")]
+    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as command:
+        assert command.stdin is not None
+        assert command.stdout is not None
+        assert command.stdout.readline() == b"at work\n"
+        command.kill()
+        command.wait()
+        second = subprocess.run(words, env=environment, stderr=subprocess.PIPE, text=True)
+        assert second.returncode == 1
+        assert second.stderr.startswith(f"error: {tmp_path / 'study'}: another ablate is at work there")
+        command.stdin.close()
+        assert command.stdout.read() == b""
+    with only_one(tmp_path / "study" / "study.lock"):
+        pass
+
+
+@pytest.mark.usefixtures("dataset")
+def test_relative_folders_are_those_of_the_folder_that_the_command_was_called_in(tmp_path: Path) -> None:
+    code = "import os\nprint(*(os.environ[name] for name in sorted(os.environ) if name.startswith('nnUNet_')))\n"
+    environment = in_the_place_of_snakemake(tmp_path, code)
+    environment |= {f"nnUNet_{name}": name for name in ("raw", "preprocessed", "results")}
+    environment["nnUNet_extTrainer"] = f"mine{os.pathsep}/other"
+    words = [*COMMAND, "--dry-run"]
+    printed = subprocess.run(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True).stdout
+    folders = [f"{tmp_path}/{name}" for name in ("preprocessed", "raw", "results")]
+    assert printed.splitlines()[-1].split() == [f"{tmp_path}/mine:/other", *folders]
+
+
+@pytest.mark.usefixtures("dataset", "snakemake")
+def test_an_override_may_lie_in_a_folder_with_braces(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    override = tmp_path / "mine {x}" / "short.json"
+    override.parent.mkdir()
+    override.write_text('{"description": "", "configurations": {}}')
+    words = ("--variants", "nnUNetTrainerSAUNet", "--folds", "0", "-o", str(tmp_path / "out {y}"))
+    assert ablate("--dry-run", "--override", str(override), *words) == 0
+    printed = "".join(capfd.readouterr())
+    assert f"First: nnUNetv2_sa_unet plan -d 7 -p nnUNetPlans --override {override}" in printed
+    assert "nnUNetv2_train 7 3d_fullres 0 -tr nnUNetTrainerSAUNet -p nnUNetSAUNetShortPlans -device cpu" in printed
+
+
+def test_braces_in_nnunets_folders_are_refused(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "{results}"))
+    assert "{results}/Dataset007_Test/nnUNetPlans__3d_fullres: expected no braces" in fails(capsys)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4])
+def test_fewer_cases_than_folds_are_refused_before_any_job(
+    dataset: Path, kept: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for case in CASES[kept:]:
+        (dataset / "nnUNetPlans_3d_fullres" / f"{case}.b2nd").unlink()
+    for words in ((), ("--dry-run",)):
+        assert f"{kept} cases, but nnU-Net makes 5 folds: add cases, or write {dataset}/splits_final.json" in fails(
+            capsys, *words
+        )
+    (dataset / "splits_final.json").write_text(json.dumps([{"train": [], "val": []}]))
+    assert "--folds: found 1, but there are 1 folds" in fails(capsys, "--folds", "0-1")
 
 
 @pytest.mark.usefixtures("dataset", "snakemake")

@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
 from nnunetv2_sa_unet.commands.main import main
 
@@ -115,6 +117,65 @@ def test_the_same_again_changes_nothing(challenge_tree: Any, raw: Path, capsys: 
     assert "There already, and nothing was changed" in capsys.readouterr().out
 
 
+def test_nnunet_turns_every_image_to_ras_and_finds_channels_and_label_on_one_grid(
+    challenge_tree: Any, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The same head, stored in another order and direction.
+    for path in challenge_tree.case(50).glob("*/*.nii.gz"):
+        image: Any = nibabel.load(path)
+        turned = image.as_reoriented([[2, -1], [0, 1], [1, -1]])
+        target = challenge_tree.case(52) / path.relative_to(challenge_tree.case(50))
+        nibabel.save(turned, target)
+    label: Any = nibabel.load(challenge_tree.case(50) / "wmh.nii.gz")
+    nibabel.save(label.as_reoriented([[2, -1], [0, 1], [1, -1]]), challenge_tree.case(52) / "wmh.nii.gz")
+    for path in (challenge_tree.root / "additional_annotations").rglob("52/*.nii.gz"):
+        nibabel.save(label.as_reoriented([[2, -1], [0, 1], [1, -1]]), path)
+    assert convert(challenge_tree.root, "--channels", "FLAIR,T1") == 0
+    folder = raw / "Dataset500_WMHChallenge"
+    dataset = json.loads((folder / "dataset.json").read_text())
+    assert dataset["overwrite_image_reader_writer"] == "NibabelIOWithReorient"
+    assert json.loads((folder / "conversion.json").read_text())["reader"] == "NibabelIOWithReorient"
+    capsys.readouterr()
+
+    reader = determine_reader_writer_from_dataset_json(dataset, verbose=False)()
+    seen = {}
+    for case in ("Utrecht_000", "Singapore_050", "Singapore_052", "GE3T_100"):
+        images = [str(folder / "imagesTr" / f"{case}_000{channel}.nii.gz") for channel in (0, 1)]
+        data, properties = reader.read_images(images)
+        mask, of_mask = reader.read_seg(str(folder / "labelsTr" / f"{case}.nii.gz"))
+        assert of_mask["spacing"] == properties["spacing"]
+        affines = [found["nibabel_stuff"]["original_affine"] for found in (properties, of_mask)]
+        assert np.array_equal(*affines)
+        seen[case] = np.concatenate([data, mask])
+    assert capsys.readouterr().out == "", "nnU-Net warns of geometries that differ"
+    assert np.array_equal(seen["Singapore_050"], seen["Singapore_052"])
+
+
+def test_a_data_set_of_an_older_version_is_the_same_and_keeps_its_reader(
+    challenge_tree: Any, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(challenge_tree.root) == 0
+    assert "older version" not in capsys.readouterr().out
+    folder = raw / "Dataset500_WMHChallenge"
+    for name, key in (("dataset.json", "overwrite_image_reader_writer"), ("conversion.json", "reader")):
+        content = json.loads((folder / name).read_text())
+        del content[key]
+        (folder / name).write_text(json.dumps(content))
+    before = contents(raw)
+    assert convert(challenge_tree.root) == 0
+    assert contents(raw) == before
+    printed = capsys.readouterr().out
+    assert "There already, and nothing was changed" in printed
+    assert "note: an older version made it: nnU-Net reads its images in the order of their voxels" in printed
+
+    (folder / "labelsTr" / "GE3T_100.nii.gz").unlink()
+    (folder / "dataset.json").unlink()
+    assert convert(challenge_tree.root) == 0
+    assert "overwrite_image_reader_writer" not in json.loads((folder / "dataset.json").read_text())
+    assert convert(challenge_tree.root, "--force", "--other", "class") == 0
+    assert "overwrite_image_reader_writer" in json.loads((folder / "dataset.json").read_text())
+
+
 def test_a_file_that_was_lost_is_made_again_and_nothing_else(challenge_tree: Any, raw: Path) -> None:
     assert convert(challenge_tree.root) == 0
     folder = raw / "Dataset500_WMHChallenge"
@@ -201,6 +262,16 @@ def damage(challenge_tree: Any) -> list[str]:
         51, "pre/T1.nii.gz", "not on the grid of FLAIR.nii.gz: origin (-12.3, 45.6, -7.7)", Origin=(-12.3, 45.6, -7.7)
     )
     rewrite(52, "wmh.nii.gz", "2 axes and 1 channels; expected a 3D image", array=lambda v: v[0])
+    rewrite(0, "wmh.nii.gz", "not on the grid of FLAIR.nii.gz: origin (87.7, 45.6, -7.8)", Origin=(87.7, 45.6, -7.8))
+    gone = challenge_tree.case(150) / "wmh.nii.gz"
+    gone.unlink()
+    messages.append(f"{gone}: there is no such file")
+    text = challenge_tree.case(103) / "wmh.nii.gz"
+    text.write_text("this is no NIfTI file")
+    messages.append(f"{text}: cannot be read: ")
+    unknown = challenge_tree.root / "training" / "Munich"
+    unknown.mkdir()
+    messages.append(f"{unknown}: unknown folder; expected Utrecht, Singapore, Amsterdam")
     for number, kept, message in ((100, 0.6, "cannot be read: "), (101, 0, "the file is empty (0 bytes)")):
         path = challenge_tree.case(number) / "pre" / "FLAIR.nii.gz"
         content = path.read_bytes()
@@ -209,7 +280,7 @@ def damage(challenge_tree: Any) -> list[str]:
     return messages
 
 
-def test_every_file_that_cannot_be_used_is_named_before_anything_is_written(
+def test_everything_that_is_wrong_is_named_in_one_report_before_anything_is_written(
     challenge_tree: Any, raw: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     messages = damage(challenge_tree)
@@ -218,15 +289,6 @@ def test_every_file_that_cannot_be_used_is_named_before_anything_is_written(
     for message in messages:
         assert message in error
     assert error.count("\n  ") == len(messages)
-    assert list(raw.iterdir()) == []
-
-
-def test_a_missing_file_is_named_before_anything_is_written(
-    challenge_tree: Any, raw: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (challenge_tree.case(0) / "wmh.nii.gz").unlink()
-    assert convert(challenge_tree.root) == 1
-    assert f"Utrecht_000: {challenge_tree.case(0)}/wmh.nii.gz is missing" in capsys.readouterr().err
     assert list(raw.iterdir()) == []
 
 

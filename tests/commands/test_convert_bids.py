@@ -8,8 +8,10 @@ import json
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -57,8 +59,9 @@ def bids(tmp_path: Path) -> Path:
     return root
 
 
-def convert(source: Path, *words: str) -> int:
-    return main(["convert", "bids", str(source), "-d", "600", "-np", "1", *words])
+def convert(source: Path, *words: str, unlabelled: bool = True) -> int:
+    allowed = ["--unlabelled"] if unlabelled else []
+    return main(["convert", "bids", str(source), "-d", "600", "-np", "1", *allowed, *words])
 
 
 def test_volumes_with_a_mask_are_for_training_and_others_to_be_predicted(
@@ -100,7 +103,8 @@ def test_a_data_set_without_masks_is_one_to_predict(bids: Path, raw: Path) -> No
 
 def test_masks_may_lie_elsewhere_and_are_chosen_by_entity(bids: Path, raw: Path) -> None:
     elsewhere = (bids / "derivatives").rename(bids.parent / "masks")
-    assert convert(bids, "--derivatives", str(elsewhere / "manual"), "--mask", "desc=brain") == 0
+    # Named twice, as a folder may be that lies in the data set's own.
+    assert convert(bids, "--derivatives", str(elsewhere / "manual"), str(elsewhere), "--mask", "desc=brain") == 0
     label = values(raw / "Dataset600_BIDS" / "labelsTr" / "sub-02.nii.gz")
     assert np.array_equal(label, values(elsewhere / "manual/sub-02/anat/sub-02_desc-brain_mask.nii.gz"))
 
@@ -115,12 +119,12 @@ def test_uncompressed_volumes_are_written_where_others_are_linked(bids: Path, ra
 @pytest.mark.parametrize(
     ("change", "words", "message"),
     [
-        ("no description", (), "not a BIDS data set as pybids reads it: 'dataset_description.json' is missing"),
+        ("no description", (), "study: not a BIDS data set: there is no dataset_description.json in it"),
         ("no flair", (), "no FLAIR; expected files such as sub-01/anat/sub-01_FLAIR.nii.gz"),
         ("two masks", (), "sub-02: 2 masks ("),
-        ("two formats", (), "sub-02: stored as .nii and as .nii.gz; keep one of them"),
+        ("two formats", (), "sub-02: 2 volumes of that name ("),
         ("nothing", ("--mask", "desc=nobody"), "--mask desc=nobody picks no mask of any FLAIR"),
-        ("nothing", ("--mask", "colour=red"), "--mask: 'colour' is not a recognized entity"),
+        ("nothing", ("--mask", "colour=red"), "--mask colour=red picks no mask of any FLAIR"),
         ("other grid", (), "not on the grid of sub-02_FLAIR.nii.gz: size (18, 20, 5), expected (18, 20, 6)"),
     ],
 )
@@ -143,6 +147,84 @@ def test_what_cannot_be_used_is_named_before_anything_is_written(
     error = capsys.readouterr().err
     assert message in error
     assert list(raw.iterdir()) == []
+
+
+def test_a_mask_that_is_not_found_is_named_unless_volumes_may_be_without(
+    bids: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = bids / "derivatives" / "manual"
+    (masks / "sub-03/anat/sub-03_label-WMH_mask.nii.gz").rename(
+        masks / "sub-03/anat/sub-03_acq-3D_label-WMH_mask.nii.gz"
+    )
+    assert convert(bids, unlabelled=False) == 1
+    printed = capsys.readouterr()
+    for name in ("sub-03", "sub-06"):
+        assert f"  {name}: no lesion mask; add one, or make it a case to predict with --unlabelled" in printed.err
+    assert printed.err.count("\n  ") == 2
+    assert "sub-03_acq-3D_label-WMH_mask.nii.gz: a lesion mask of no FLAIR volume" in printed.out
+    assert list(raw.iterdir()) == []
+    shutil.rmtree(masks)
+    assert convert(bids, unlabelled=False) == 1
+    assert "no lesion mask for any of the 7 volumes; name their folder with --derivatives" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("parent", ["sub-acute", "ses-b", "label-x", "acq-2023/desc-raw"])
+def test_the_folders_above_a_data_set_say_nothing_of_it(bids: Path, raw: Path, parent: str) -> None:
+    assert convert(bids) == 0
+    expected = {path.name: path.read_bytes() for path in (raw / "Dataset600_BIDS").rglob("*.nii.gz")}
+    table = (raw / "Dataset600_BIDS" / "cases.csv").read_text()
+    shutil.rmtree(raw / "Dataset600_BIDS")
+    below = bids.parent / parent / "study"
+    below.parent.mkdir(parents=True)
+    assert convert(bids.rename(below)) == 0
+    assert (raw / "Dataset600_BIDS" / "cases.csv").read_text() == table
+    assert {path.name: path.read_bytes() for path in (raw / "Dataset600_BIDS").rglob("*.nii.gz")} == expected
+
+
+def test_what_looks_like_flair_and_is_not_used_is_named(
+    bids: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(3).normal(100, 9, SHAPE).astype(np.float32)
+    anat = bids / "sub-02" / "anat"
+    left_out = {
+        write(anat / "sub-02_part-phase_FLAIR.nii.gz", noise): "the phase of a complex image",
+        write(anat / "sub-02_part-imag_FLAIR.nii.gz", noise): "the imaginary part of a complex image",
+        write(anat / "sub-02_T2flair.nii.gz", noise): "not read as FLAIR, since the last part of its name is T2flair",
+        write(anat / "sub-03_FLAIR.nii.gz", noise): "lies in sub-02, but its name says sub-03",
+        write(bids / "sub-01/ses-a/anat/sub-01_ses-b_FLAIR.nii.gz", noise): "lies in ses-a, but its name says ses-b",
+        write(bids / "tmp" / "sub-02_FLAIR.nii.gz", noise): "does not lie in a folder sub-… of the data set",
+    }
+    freesurfer = anat / "sub-02_FLAIR.mgz"
+    freesurfer.touch()
+    left_out[freesurfer] = "FreeSurfer's format is not read"
+    # None of the data set's images.
+    write(bids / "sourcedata" / "sub-02" / "anat" / "sub-02_FLAIR.nii.gz", noise)
+    assert convert(bids) == 0
+    printed = capsys.readouterr().out
+    for path, reason in left_out.items():
+        assert f"left out: {path}: {reason}" in printed
+    assert printed.count("left out: ") == len(left_out)
+    assert "6 training cases with a lesion mask, 1 cases to predict" in printed
+
+
+def test_scans_are_told_apart_by_whatever_their_names_say(
+    bids: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(3).normal(100, 9, SHAPE).astype(np.float32)
+    lesion = np.zeros(SHAPE, np.uint8)
+    # An entity that BIDS does not know, and echoes that share a mask.
+    for coil in ("a", "b"):
+        write(bids / "sub-10" / "anat" / f"sub-10_coil-{coil}_FLAIR.nii.gz", noise)
+    write(bids / "derivatives/manual/sub-10/anat/sub-10_coil-b_label-WMH_mask.nii.gz", lesion)
+    for echo in (1, 2):
+        write(bids / "sub-11" / "anat" / f"sub-11_echo-{echo}_FLAIR.nii.gz", noise)
+    shared = write(bids / "derivatives/manual/sub-11/anat/sub-11_label-WMH_mask.nii.gz", lesion)
+    assert convert(bids) == 0
+    labels = {path.name for path in (raw / "Dataset600_BIDS" / "labelsTr").iterdir()}
+    assert {"sub-10_coil-b.nii.gz", "sub-11_echo-1.nii.gz", "sub-11_echo-2.nii.gz"} <= labels
+    assert "sub-10_coil-a.nii.gz" not in labels
+    note = f"note: one mask for several volumes: {shared} for sub-11_echo-1, sub-11_echo-2\n"
+    assert note in capsys.readouterr().out
 
 
 def predict(raw: Path, folder: Path) -> Path:
@@ -212,6 +294,57 @@ def test_predictions_that_belong_to_no_case_are_named_and_nothing_is_written(
     assert "sub-77.nii.gz: no such case in the data set" in error
     assert f"{cut}: cannot be read" in error
     assert not output.exists()
+
+
+def save_nifti(path: Path, array: np.ndarray) -> None:
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([-1.0, -1.0, 3.0, 1.0])), path)
+
+
+def rgb(shape: tuple[int, ...]) -> np.ndarray:
+    return np.zeros(shape, np.dtype([(channel, "u1") for channel in "RGB"]))
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: np.zeros((*SHAPE[::-1], 2), np.uint8), "4 axes and 1 channels; expected a 3D image of one channel"),
+        (lambda: np.zeros(SHAPE[:0:-1], np.uint8), "2 axes and 1 channels; expected a 3D image of one channel"),
+        (lambda: rgb(SHAPE[::-1]), "holds colours (RGB)"),
+        (lambda: np.zeros((*SHAPE[::-1], 1, 3), np.float32), "channels; expected a 3D image of one channel"),
+        (lambda: np.zeros(SHAPE[::-1], np.complex64), "complex"),
+        (lambda: np.zeros((5, 5, 5), np.uint8), "not on the grid of {image}: size (5, 5, 5), expected (18, 20, 6)"),
+    ],
+)
+def test_a_prediction_that_is_no_mask_of_its_volume_is_named_and_nothing_is_written(
+    bids: Path,
+    raw: Path,
+    tmp_path: Path,
+    made: Callable[[], np.ndarray],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert convert(bids) == 0
+    predictions, output = predict(raw, tmp_path / "predictions"), tmp_path / "wmh"
+    save_nifti(predictions / "sub-03.nii.gz", made())
+    capsys.readouterr()
+    assert back(predictions, output) == 1
+    first, line = capsys.readouterr().err.splitlines()
+    assert first == f"error: {predictions}: nothing was written:"
+    assert line.startswith(f"  {predictions / 'sub-03.nii.gz'}: ")
+    assert message.format(image=raw / "Dataset600_BIDS" / "imagesTr" / "sub-03_0000.nii.gz") in line
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("flair", ["../../elsewhere/sub-01_FLAIR.nii.gz", "/elsewhere/sub-01_FLAIR.nii.gz"])
+def test_a_table_that_leads_elsewhere_is_refused(
+    raw: Path, tmp_path: Path, flair: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (raw / "Dataset600_BIDS").mkdir()
+    (raw / "Dataset600_BIDS" / "cases.csv").write_text(f"case,split,subject,flair\nsub-01,test,01,{flair}\n")
+    write(tmp_path / "predictions" / "sub-01.nii.gz", np.zeros(SHAPE, np.uint8))
+    assert back(tmp_path / "predictions", tmp_path / "wmh") == 1
+    assert "cases.csv: expected the table of cases" in capsys.readouterr().err
+    assert not (tmp_path / "wmh").exists()
 
 
 def test_a_data_set_that_did_not_come_from_bids_is_refused(

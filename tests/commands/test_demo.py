@@ -51,6 +51,13 @@ def test_nnunet_knows_every_option_that_the_demo_gives(monkeypatch, capsys):
     assert {word for word in words if word.startswith("-")} <= known
 
 
+def test_the_first_command_segments_the_sample_with_the_model_in_the_box():
+    words = demo.sample_step(Path("demo"), "cpu").words
+    assert words[:2] == ("nnUNetv2_sa_unet", "segment")
+    assert Path(words[2]).is_file()
+    assert "-m" not in words
+
+
 def test_folders_of_nnunet_are_those_of_the_demo_wherever_it_runs(tmp_path):
     variables = demo.environment(tmp_path / "out")
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):

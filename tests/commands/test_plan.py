@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 
 import pytest
 
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.commands.plan import plans_name
+from nnunetv2_sa_unet.errors import InputError
 
 CONFIGURATION = {
     "batch_size": 2,
@@ -59,6 +61,33 @@ def load(path):
 )
 def test_the_name_follows_from_base_and_overrides(base, overrides, expected):
     assert plans_name(base, overrides) == expected
+
+
+@pytest.mark.parametrize(
+    ("base", "overrides", "message"),
+    [
+        ("nnUNetPlans", ["мой.json"], r"--override мой\.json: names the plans: expected only the letters A to Z"),
+        ("nnUNetPlans", ["прогон-2.json"], "expected only the letters A to Z.* in the name 'прогон-2'"),
+        ("nnUNetPlans", ["größer.json"], "in the name 'größer'"),
+        ("nnUNetPlans", ["_.json"], "in the name '_'"),
+        ("nnUNetPlans", ["my-run.json", "x/my_run.json"], "--override my-run.json x/my_run.json: both are MyRun in"),
+        ("nnUNetPlans", ["paper", "Paper.json"], "both are Paper in the plans' name: rename one"),
+        ("планы", ["paper"], "-p планы: names the plans"),
+    ],
+)
+def test_names_that_vanish_or_collide_are_refused(base, overrides, message):
+    with pytest.raises(InputError, match=message):
+        plans_name(base, overrides)
+
+
+def test_plans_of_an_own_file_are_not_named_as_those_of_a_shipped_override(preprocessed, tmp_path, capsys):
+    own = tmp_path / "Paper.json"
+    own.write_text(json.dumps({"description": "", "configurations": {"*": {"batch_size": 2}}}))
+    assert main(["plan", "-d", "7", "--override", str(own)]) == 1
+    assert f"{own}: its plans would be named as those of the shipped paper: rename it" in capsys.readouterr().err
+    # A copy says the same.
+    own.write_text((files("nnunetv2_sa_unet.plans_overrides") / "paper.json").read_text("utf-8"))
+    assert main(["plan", "-d", "7", "--override", str(own)]) == 0
 
 
 def test_plans_are_written_beside_nnunets_and_use_its_preprocessed_data(preprocessed, capsys):

@@ -231,7 +231,7 @@ def test_ours_broken_on_purpose(environment: Environment, wheel: str, my_trainer
     assert lines["trainers"] == "problem"
     assert "SyntaxError" in text
     assert lines[OURS] == "problem"
-    assert (lines["nnUNet_raw"], lines["nnUNet_preprocessed"]) == ("missing", "missing")
+    assert (lines["nnUNet_raw"], lines["nnUNet_preprocessed"]) == ("unset", "missing")
     assert lines["nnUNet_results"] == "problem"
 
 

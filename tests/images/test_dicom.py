@@ -10,7 +10,9 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.dicom import find_series, is_dicom, looks_like_flair, read_series
+from nnunetv2_sa_unet.images.dicom import looks_like_flair, read_series
+from nnunetv2_sa_unet.images.dicom_files import is_dicom
+from nnunetv2_sa_unet.images.dicom_series import find_series
 
 Write = Callable[..., list[Path]]
 VALUES = np.random.default_rng(0).integers(0, 400, (5, 16, 12))
@@ -18,7 +20,7 @@ VALUES = np.random.default_rng(0).integers(0, 400, (5, 16, 12))
 
 def test_a_series_is_read_in_the_order_of_its_slices_with_its_geometry(tmp_path: Path, write_series: Write) -> None:
     paths = write_series(tmp_path, VALUES)
-    (series,) = find_series(tmp_path)
+    (series,) = find_series(tmp_path).series
     assert series.files == tuple(path.name for path in paths)
     assert list(series.files) != sorted(series.files)
     image = read_series(series.folder, series.files)
@@ -31,7 +33,7 @@ def test_series_of_a_tree_are_found_by_folder_and_number(tmp_path: Path, write_s
     write_series(tmp_path / "b", VALUES, "T1 mprage", uid="1.2.9")
     write_series(tmp_path / "a" / "deep", VALUES, "FLAIR", uid="1.2.3")
     (tmp_path / "a" / "notes.txt").write_text("no DICOM")
-    found = find_series(tmp_path)
+    found = find_series(tmp_path).series
     assert [(series.folder.name, series.number, series.flair) for series in found] == [
         ("deep", "3", True),
         ("b", "9", False),
@@ -61,29 +63,30 @@ def test_flair_is_told_by_its_name_and_times(header: dict[str, str], expected: b
 
 def test_missing_slices_are_refused(tmp_path: Path, write_series: Write) -> None:
     write_series(tmp_path, VALUES)[2].unlink()
-    (series,) = find_series(tmp_path)
+    (series,) = find_series(tmp_path).series
     with pytest.raises(InputError, match=r"missing or unevenly spaced: steps from 3 to 6 mm$"):
         read_series(series.folder, series.files)
 
 
-def test_several_volumes_in_one_series_are_refused(tmp_path: Path, write_series: Write) -> None:
+def test_a_slice_that_is_there_twice_is_named(tmp_path: Path, write_series: Write) -> None:
     write_series(tmp_path, VALUES)
     for path in write_series(tmp_path / "again", VALUES):
         path.rename(tmp_path / f"again_{path.name}")
-    (series,) = find_series(tmp_path)
-    with pytest.raises(InputError, match="several slices at one place"):
+    (series,) = find_series(tmp_path).series
+    with pytest.raises(InputError, match=r"1_005\.dcm and again_1_005\.dcm are the same slice"):
         read_series(series.folder, series.files)
 
 
 def test_files_that_are_cut_short_are_named(tmp_path: Path, write_series: Write) -> None:
     paths = write_series(tmp_path, VALUES)
     paths[-1].write_bytes(paths[-1].read_bytes()[:-50])
-    (series,) = find_series(tmp_path)
-    assert series.unreadable == (paths[-1].name,)
-    for path in paths[:-1]:
+    (series,) = find_series(tmp_path).series
+    assert series.problem.endswith(f"1 DICOM files cannot be read ({paths[-1].name}: is cut short)")
+    for path in paths:
         path.write_bytes(path.read_bytes()[:200])
-    (series,) = find_series(tmp_path)
-    assert (series.files, series.flair, len(series.unreadable)) == ((), True, 5)
+    (series,) = find_series(tmp_path).series
+    assert (series.files, series.flair) == ((), True)
+    assert "5 DICOM files cannot be read (1_001.dcm, 1_002.dcm, " in series.problem
 
 
 def test_only_files_that_say_so_are_dicom(tmp_path: Path, write_series: Write) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -17,10 +19,10 @@ def test_label_1_of_a_reference_is_wmh_and_label_2_other_pathology() -> None:
 
 
 def test_float_references_are_read_within_half_a_label() -> None:
-    values = np.array([0.5, 0.51, 1.49, 1.5, 1.51, 2.49, np.nan])
+    values = np.array([0.5, 0.51, 1.49, 1.5, 1.51, 2.49])
     wmh, other, _ = reference_masks(values)
-    assert wmh.tolist() == [False, True, True, False, False, False, False]
-    assert other.tolist() == [False, False, False, False, True, True, False]
+    assert wmh.tolist() == [False, True, True, False, False, False]
+    assert other.tolist() == [False, False, False, False, True, True]
 
 
 def test_further_labels_of_a_reference_are_background_and_draw_a_remark() -> None:
@@ -66,23 +68,32 @@ def test_predictions_of_whole_numbers_are_labels(
 
 
 def test_many_labels_are_given_as_a_range() -> None:
-    _, remarks = predicted_wmh(np.arange(200, dtype=np.int16))
-    assert remarks == ("prediction: only label 1 counted as WMH, 198 values from 2 to 199 left out",)
+    _, remarks = predicted_wmh(np.arange(12, dtype=np.int16))
+    assert remarks == ("prediction: only label 1 counted as WMH, 10 values from 2 to 11 left out",)
 
 
 def test_probabilities_count_from_one_half() -> None:
-    mask, remarks = predicted_wmh(np.array([0.0, 0.49, 0.5, 1.0, np.nan], dtype=np.float32))
-    assert mask.tolist() == [False, False, True, True, False]
+    mask, remarks = predicted_wmh(np.array([0.0, 0.49, 0.5, 1.0, 1.05], dtype=np.float32))
+    assert mask.tolist() == [False, False, True, True, True]
     assert remarks == ()
 
 
-def test_nan_beside_labels_is_background() -> None:
-    mask, remarks = predicted_wmh(np.array([0.0, 1.0, 2.0, np.nan]))
-    assert mask.tolist() == [False, True, False, False]
-    assert remarks == ("prediction: only label 1 counted as WMH, 2 left out",)
+@pytest.mark.parametrize("read", [predicted_wmh, reference_masks])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_no_background(read: Callable[..., object], value: float) -> None:
+    with pytest.raises(InputError, match="2 voxels hold no number"):
+        read(np.array([0.0, 1.0, value, value]))
 
 
-def test_values_that_are_no_probabilities_draw_a_remark() -> None:
-    mask, remarks = predicted_wmh(np.array([0.2, 62.5]))
-    assert mask.tolist() == [False, True]
-    assert remarks == ("prediction: values up to 62.5 are no probabilities; 0.5 and above counted as WMH",)
+@pytest.mark.parametrize(
+    "values", [np.array([0.2, 62.5]), np.array([-3.5, 0.5]), np.arange(400), np.arange(400.0), np.array([-1, 0, 1])]
+)
+def test_an_image_in_the_place_of_a_prediction_is_refused(values: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"^prediction: .* not an image$"):
+        predicted_wmh(values)
+
+
+@pytest.mark.parametrize("values", [np.arange(400), np.arange(400.0), np.linspace(0, 90, 400)])
+def test_an_image_in_the_place_of_a_reference_is_refused(values: np.ndarray) -> None:
+    with pytest.raises(InputError, match="expected labels and not an image"):
+        reference_masks(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.volumes import all_finite, geometry_differences, read_volume
+from nnunetv2_sa_unet.images.volumes import geometry_differences, itk_reason, read_header, read_volume
 
 
 def noise(path: Path) -> SimpleITK.Image:
@@ -81,13 +82,43 @@ def test_geometries_are_compared_field_by_field_within_a_tolerance() -> None:
     ]
 
 
-@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".mha"])
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".mha", ".nrrd", ".gipl"])
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
-def test_values_that_are_no_number_are_noticed(tmp_path: Path, ending: str, value: float) -> None:
+def test_values_that_are_no_number_are_refused(tmp_path: Path, ending: str, value: float) -> None:
     path = tmp_path / f"volume{ending}"
-    image = noise(path)
-    assert all_finite(path, read_volume(path))
-    values = SimpleITK.GetArrayFromImage(image)
+    values = SimpleITK.GetArrayFromImage(noise(path))
     values[1, 2, 3] = value
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(path))
-    assert not all_finite(path, read_volume(path))
+    with pytest.raises(InputError, match=r"1 voxels hold no number \(NaN\) or are infinite"):
+        read_volume(path)
+
+
+def test_a_header_has_the_geometry_of_the_image_where_its_spacing_is_below_zero(tmp_path: Path) -> None:
+    path = tmp_path / "volume.mha"
+    noise(path)
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing = 1 1 1", b"ElementSpacing = -1 1 2"))
+    header = read_header(path)
+    assert geometry_differences(read_volume(path), header) == []
+    assert header.GetSpacing() == (1, 1, 2)
+
+
+def test_names_that_are_no_utf8_are_named(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"m\xfcller.nii.gz")
+    noise(tmp_path / "volume.nii.gz").GetSize()
+    (tmp_path / "volume.nii.gz").rename(path)
+    for read in (read_volume, read_header):
+        with pytest.raises(InputError, match=r"m\\xfcller\.nii\.gz: cannot be read: its name is no UTF-8: rename it"):
+            read(path)
+
+
+def test_a_message_of_several_lines_is_read_for_its_reason() -> None:
+    message = """Exception thrown in SimpleITK ImageFileReader_Execute: /work/src/sitkImageReaderBase.cxx:97:
+/tmp/ITK/itkImageBase.hxx:77:
+ITK ERROR: Image(0x55ae): Zero-valued spacing is not supported and may result in undefined behavior.
+Refusing to change spacing from [1, 1, 1] to [2, 2, 0]
+"""
+    assert itk_reason(RuntimeError(message)) == (
+        "Zero-valued spacing is not supported and may result in undefined behavior.: "
+        "Refusing to change spacing from [1, 1, 1] to [2, 2, 0]"
+    )
+    assert itk_reason(RuntimeError("")) == "unknown reason"

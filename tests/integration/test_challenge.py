@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 import torch
 
@@ -101,4 +103,12 @@ def test_predictions_for_the_test_set_give_the_table_by_scanner(challenge: Any) 
     cases = rows(challenge.root / "tables" / "cases.csv")
     expected = ["GE1T5_150", "GE3T_103", "PhilipsVU_160", "Singapore_051", "Utrecht_001"]
     assert sorted(row["case"] for row in cases) == expected
+    plans = json.loads((challenge.root / "preprocessed" / "Dataset902_WMHChallenge" / f"{PLANS}.json").read_text())
+    assert plans["image_reader_writer"] == "NibabelIOWithReorient"
+    # None of the miniature's volumes is stored in the order that nnU-Net works in.
+    for case in expected:
+        image, mask = nibabel.load(images / f"{case}_0000.nii.gz"), nibabel.load(predictions / f"{case}.nii.gz")
+        assert nibabel.aff2axcodes(image.affine) != ("R", "A", "S")
+        assert np.allclose(mask.affine, image.affine, rtol=0, atol=1e-4)
+        assert mask.shape == image.shape
     assert (challenge.root / "tables" / "table3.csv").is_file()

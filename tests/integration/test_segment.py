@@ -63,9 +63,9 @@ def image(seed):
     return made
 
 
-def write(path, seed):
+def write(path, seed, orientation="LPS"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(image(seed), str(path), useCompression=True)
+    SimpleITK.WriteImage(SimpleITK.DICOMOrient(image(seed), orientation), str(path), useCompression=True)
     return path
 
 
@@ -144,7 +144,7 @@ def test_five_of_twenty_are_broken_and_fifteen_are_segmented(model, tmp_path, wr
         "text": "text.nii.gz: cannot be read: ",
         "four_axes": "four_axes.nii.gz: 4 axes",
         "zero": "zero.nii.gz: every voxel is 0",
-        "nan": "nan.nii.gz: holds values that are no number",
+        "nan": "nan.nii.gz: 1 voxels hold no number",
     }.items():
         assert words in failed[name]
     assert all(row["volume_ml"] == "" for name, row in table.items() if name in failed)
@@ -175,11 +175,11 @@ def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, fo
         (f"{segmenter}.predict", 2),
         (f"{segmenter}.finish", 3),
         (f"{segmenter}.write_labels", 1),
-        # A complete file without its name: record, table, mask, map …
-        *(("nnunetv2_sa_unet.files.os.replace", nth) for nth in (1, 2, 3, 4, 5, 6, 11)),
-        # In the report: between the two files of a subject, a file without its name, before the page.
+        # A complete file without its name: map, record, table; a row that may not be on the disk.
+        *(("nnunetv2_sa_unet.files.os.replace", nth) for nth in (2, 13, 14)),
+        ("nnunetv2_sa_unet.segment.journal.os.fsync", 4),
+        # In the report: between the two files of a subject, before the page.
         ("nnunetv2_sa_unet.report.section.viewer_script", 3),
-        ("nnunetv2_sa_unet.files.os.replace", 26),
         ("nnunetv2_sa_unet.report.writing.render_page", 1),
     ]
     runs = [(str(tmp_path / f"out{index}"), *point) for index, point in enumerate(points)]
@@ -196,8 +196,8 @@ def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, fo
     # One subject is broken in every run.
     assert json.loads(completed.stdout.splitlines()[-1]) == [1] * len(runs)
     expected = tree(tmp_path / "out0")
-    # A mask, a map and two files of the report for each subject that could be segmented.
-    assert len(expected) == 4 * 4 + 2 + len({*SCRIPTS_AND_STYLES, "report.html", "files.json"})
+    # A mask, two files of maps and two of the report for each subject that could be segmented.
+    assert len(expected) == 4 * 5 + 2 + len({*SCRIPTS_AND_STYLES, "report.html", "files.json"})
     for place, *point in runs[1:]:
         assert tree(Path(place)) == expected, point
 
@@ -220,6 +220,60 @@ def test_a_lack_of_memory_is_the_trouble_of_one_subject(model, folder, tmp_path,
     assert sorted(found) == ["", "", "MemoryError: no room for 4 GB"]
     # It is tried again.
     assert segment(model, tmp_path / "out", folder) == 0
+
+
+def test_any_trouble_of_an_export_is_that_of_one_subject(model, folder, tmp_path, monkeypatch, capsys):
+    from nnunetv2_sa_unet.segment import export
+
+    original = export.lesion_load
+
+    def broken(wmh, voxel_mm3):
+        if export.lesion_load is broken:
+            monkeypatch.setattr(export, "lesion_load", original)
+            raise ValueError("operands could not be broadcast")
+        return original(wmh, voxel_mm3)
+
+    monkeypatch.setattr(export, "lesion_load", broken)
+    assert segment(model, tmp_path / "out", folder, "--no-report", "--probabilities") == 1
+    failed = [row for row in rows(tmp_path / "out").values() if row["status"] == "failed"]
+    assert [row["message"] for row in failed] == ["ValueError: operands could not be broadcast"]
+    assert not list((tmp_path / "out").rglob(f"*{failed[0]['subject']}*"))
+
+
+@pytest.mark.parametrize("function", ["nnunetv2_sa_unet.files.os.replace", "nnunetv2_sa_unet.segment.journal.os.fsync"])
+def test_a_folder_that_cannot_be_written_ends_the_run_with_a_line(
+    model, folder, tmp_path, monkeypatch, capsys, function
+):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(function, full)
+        assert segment(model, tmp_path / "out", folder, "--no-report") == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert str(tmp_path / "out") in line
+    assert "No space left on device" in line
+    assert segment(model, tmp_path / "out", folder, "--no-report") == 0
+
+
+def test_ctrl_c_leaves_a_table_of_what_is_done(model, folder, tmp_path, monkeypatch, capsys):
+    from nnunetv2_sa_unet.segment.model import Segmenter
+
+    original, calls = Segmenter.predict, []
+
+    def stopped(self, prepared):
+        calls.append(prepared)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, prepared)
+
+    monkeypatch.setattr(Segmenter, "predict", stopped)
+    assert segment(model, tmp_path / "out", folder) == 130
+    assert list(rows(tmp_path / "out")) == ["s0"]
+    assert "stopped after 1 of 3 subjects" in capsys.readouterr().out
+    assert set(tree(tmp_path / "out")) == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json"}
+    assert segment(model, tmp_path / "out", folder) == 0
+    assert list(rows(tmp_path / "out")) == ["s0", "s1", "s2"]
 
 
 def test_what_is_done_is_kept_and_what_changed_is_done_again(model, folder, tmp_path, capsys):
@@ -256,18 +310,55 @@ def test_what_is_done_is_kept_and_what_changed_is_done_again(model, folder, tmp_
 
 def test_other_options_need_force_which_starts_over(model, folder, tmp_path, capsys):
     output = tmp_path / "out"
-    assert segment(model, output, folder, "--probabilities") == 0
+    assert segment(model, output, folder) == 0
     assert segment(model, output, folder / "s0_0000.nii.gz", "--threshold", "0.2") == 1
     refusal = capsys.readouterr().err
     assert "start over with --force" in refusal
     assert "options.threshold: there None, now 0.2" in refusal
-    assert "options.probabilities: there True, now False" in refusal
+    assert "subjects there that are not among the inputs: s1, s2" in refusal
     assert segment(model, output, folder / "s0_0000.nii.gz", "--threshold", "0.2", "--force") == 0
     left = set(tree(output)) - {f"report/{name}" for name in (*SCRIPTS_AND_STYLES, "files.json")}
     of_the_report = {"report.html", "report/slices/s0.jpg", "report/volumes/s0.js"}
     assert left == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json", *of_the_report}
     assert segment(model, tmp_path / "bare", folder / "s0_0000.nii.gz", "--no-report") == 0
     assert set(tree(tmp_path / "bare")) == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json"}
+
+
+def test_maps_decide_anew_as_a_run_of_the_network_would(model, folder, tmp_path, monkeypatch):
+    write(folder / "s2_0000.nii.gz", 2, "PSR")
+    stroke = np.zeros(SHAPE, np.uint8)
+    stroke[:, :, :18] = 5
+    mask = SimpleITK.GetImageFromArray(stroke)
+    mask.CopyInformation(image(0))
+    (tmp_path / "strokes").mkdir()
+    SimpleITK.WriteImage(mask, str(tmp_path / "strokes" / "s0.nii.gz"))
+    decisions = [
+        ("--threshold", 0.2, "--exclude", tmp_path / "strokes"),
+        ("--threshold", 0.45, "--min-volume", 1000),
+        ("--exclude", tmp_path / "strokes", "--min-volume", 1000),
+        (),
+    ]
+    fresh = [tmp_path / f"fresh{index}" for index in range(len(decisions))]
+    for output, words in zip(fresh, decisions, strict=True):
+        assert segment(model, output, folder, "--no-report", "--probabilities", *words) == 0
+    masks = [tree(output)["s0_wmh.nii.gz"] for output in fresh]
+    assert len(set(masks)) == len(masks)
+
+    from nnunetv2_sa_unet.segment.model import Segmenter
+
+    again = tmp_path / "again"
+    assert segment(model, again, folder, "--no-report", "--probabilities") == 0
+    maps = {path: path.stat().st_mtime_ns for path in again.rglob("*") if "prob" in path.name}
+    monkeypatch.setattr(Segmenter, "predict", None)
+    for expected, words in zip(fresh, decisions, strict=True):
+        assert segment(model, again, folder, "--no-report", *words) == 0
+        assert tree(again) == tree(expected), words
+    # A mask that is gone too.
+    (again / "s1_wmh.nii.gz").unlink()
+    assert segment(model, again, folder, "--no-report") == 0
+    assert tree(again) == tree(fresh[-1])
+    assert len(maps) == 3
+    assert {path: path.stat().st_mtime_ns for path in maps} == maps
 
 
 def test_options_change_the_wmh_and_nothing_else(model, folder, tmp_path):
@@ -314,7 +405,6 @@ def test_a_dicom_series_gives_the_mask_of_the_same_voxels(model, tmp_path, write
 
 
 def test_bids_comes_back_as_a_valid_derivative(model, tmp_path):
-    pytest.importorskip("bids")
     study = tmp_path / "study"
     for name in ("sub-1/ses-a/anat/sub-1_ses-a", "sub-2/anat/sub-2"):
         write(study / f"{name}_FLAIR.nii.gz", 1)

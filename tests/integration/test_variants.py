@@ -12,12 +12,19 @@ import torch
 from nnunetv2_sa_unet.nnunet.variant_trainer import VariantTrainer
 from nnunetv2_sa_unet.plans.variants import VARIANTS
 
+SLOW = pytest.mark.slow
+TINY = "nnUNetSAUNetTinyPlans"
 PAPER, PAPER_QUICK = "nnUNetSAUNetPaperSmallPlans", "nnUNetSAUNetPaperQuickSmallPlans"
-RECIPES = ["nnUNetSAUNetTinyPlans", PAPER, pytest.param(PAPER_QUICK, marks=pytest.mark.slow)]
+# The recipe does not depend on the network: two networks that differ in all their parts stand for the others.
+PAPER_IN_SHORT = ("nnUNetTrainerSAUNet", "nnUNetTrainerAttentionUNet")
+RUNS = [
+    pytest.param(trainer, plans, marks=[] if plans == TINY or (plans == PAPER and trainer in PAPER_IN_SHORT) else SLOW)
+    for trainer in VARIANTS
+    for plans in (TINY, PAPER, PAPER_QUICK)
+]
 
 
-@pytest.mark.parametrize("plans", RECIPES)
-@pytest.mark.parametrize("trainer", VARIANTS)
+@pytest.mark.parametrize(("trainer", "plans"), RUNS)
 def test_a_variant_trains_continues_validates_predicts_and_exports(
     in_nnunet, prepare_trainer, train_here, changed_plans, tmp_path, trainer, plans
 ):

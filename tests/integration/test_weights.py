@@ -38,7 +38,8 @@ def test_the_sample_is_segmented_with_nothing_else_said_and_as_nnunet_does_it(
     printed = capsys.readouterr().out
     assert printed.startswith("model in the box: openflair1, version 1; WMH from a probability of 0.1 on, as trained; ")
     found = read_segmentation(tmp_path / "out")
-    assert (found.model.name, found.model.version) == ("openflair1", "1")
+    assert (found.model.name, found.model.version, found.model.threshold) == ("openflair1", "1", 0.1)
+    assert not found.options.mirroring
     assert set(found.model.sha256) == {
         "plans.json", "dataset.json", "checkpoint.json", "fold_all/weights.safetensors",
     }  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pydoc import locate
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from torch import nn
 
 from nnunetv2_sa_unet.networks.attention_unet import AttentionUNet
 from nnunetv2_sa_unet.networks.norm import GroupNorm
-from nnunetv2_sa_unet.networks.reference import PlainSAUNet
 from nnunetv2_sa_unet.networks.sa_unet import SAUNet
 from nnunetv2_sa_unet.networks.unet import UNet
 from nnunetv2_sa_unet.networks.unet3d import UNet3D
+from nnunetv2_sa_unet.plans.topology import apply_variant
+from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS
 
 INPUT_CHANNELS, NUM_CLASSES = 2, 3
 
@@ -33,10 +35,6 @@ class Network:
         network = self.cls(**(self.kwargs | changes))
         network.apply(network.initialize)
         return network
-
-    def plain(self) -> Network:
-        """The same in the formulation of the paper, where there is another."""
-        return replace(self, cls=PlainSAUNet) if self.cls is SAUNet else self
 
     def input(self, batch: int = 2) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1)
@@ -131,3 +129,59 @@ def networks() -> dict[str, Network]:
 @pytest.fixture(params=[True, False], ids=["deep-supervision", "one-output"])
 def deep_supervision(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
+
+
+def of_variant(trainer: str, n_axes: int) -> Network:
+    """What the table of variants makes of a small plan, whose numbers are the paper's but for the widths."""
+    strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
+    planned = {
+        "patch_size": [4, 32, 24][-n_axes:],
+        "batch_size": 2,
+        "architecture": {
+            "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+            "arch_kwargs": {
+                "n_stages": 3,
+                "features_per_stage": [8, 16, 24],
+                "conv_op": f"torch.nn.Conv{n_axes}d",
+                "kernel_sizes": [[3] * n_axes] * 3,
+                "strides": [stride[-n_axes:] for stride in strides],
+                "n_conv_per_stage": [2] * 3,
+                "n_conv_per_stage_decoder": [2] * 2,
+                "conv_bias": True,
+                "norm_op": f"torch.nn.InstanceNorm{n_axes}d",
+                "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+                "dropout_op": None,
+                "dropout_op_kwargs": None,
+                "nonlin": "torch.nn.LeakyReLU",
+                "nonlin_kwargs": {"inplace": True},
+            },
+            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+        },
+    }
+    architecture = apply_variant(planned, VARIANTS[trainer])["architecture"]
+    kwargs = dict(architecture["arch_kwargs"])
+    for key in architecture["_kw_requires_import"]:
+        kwargs[key] = kwargs[key] and locate(kwargs[key])
+    cls: Any = locate(architecture["network_class_name"])
+    return Network(
+        cls, {"input_channels": INPUT_CHANNELS, "num_classes": NUM_CLASSES} | kwargs, tuple(planned["patch_size"])
+    )
+
+
+@pytest.fixture(
+    params=[(trainer, n_axes) for trainer in VARIANTS for n_axes in (3, 2)], ids=lambda p: f"{p[0]}-{p[1]}d"
+)
+def variant(request: pytest.FixtureRequest) -> Network:
+    """Every network of the table of variants, in 3d and 2d."""
+    return of_variant(*request.param)
+
+
+@pytest.fixture(
+    params=[
+        (trainer, n_axes) for trainer, row in VARIANTS.items() if row.network_class == SA_UNET for n_axes in (3, 2)
+    ],
+    ids=lambda p: f"{p[0]}-{p[1]}d",
+)
+def sa_unet_variant(request: pytest.FixtureRequest) -> Network:
+    """Every variant of SA-UNet, in 3d and 2d."""
+    return of_variant(*request.param)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
 from nnunetv2_sa_unet.networks.attention import SpatialAttention
+from nnunetv2_sa_unet.networks.fast.attention import attend as fast_attend
 
 # [convolution, kernel, input shape]
 SHAPES = [
@@ -49,13 +52,21 @@ def test_all_channels_of_a_voxel_get_one_factor_below_one() -> None:
     assert factors.max() < 1
 
 
-def test_one_impulse_reaches_seven_voxels_before_and_six_after() -> None:
-    # Padding 6 before and 7 after: a voxel sees those from 6 before to 7 after it.
-    sam = SpatialAttention(nn.Conv2d, [1, 14])
-    nn.init.ones_(sam.conv.weight)
-    descriptor_only = torch.zeros(1, 1, 1, 31)
-    descriptor_only[..., 15] = 1
-    score: list[torch.Tensor] = []
-    sam.conv.register_forward_hook(lambda _module, _inputs, output: score.append(output))
-    sam(descriptor_only)
-    assert score[0].flatten().nonzero().flatten().tolist() == list(range(8, 22))
+@pytest.mark.parametrize("attend", [SpatialAttention.__call__, fast_attend])
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("kernel", [[14, 14], [7, 14], [1, 14]])
+def test_one_impulse_reaches_seven_voxels_before_and_six_after(
+    attend: Callable[[SpatialAttention, torch.Tensor], torch.Tensor], axis: int, kernel: list[int]
+) -> None:
+    """Padding 6 before and 7 after: a voxel sees those from 6 before to 7 after it. Large kernels go by phases."""
+    if axis == 2:
+        kernel = kernel[::-1]
+    sam = SpatialAttention(nn.Conv2d, kernel).double()
+    nn.init.constant_(sam.conv.weight, 1e-3)
+    # Where x is 1, the output is the factor; the impulse itself is compared with twice its factor.
+    flat = torch.ones(1, 1, 31, 31, dtype=torch.float64)
+    impulse = flat.clone()
+    impulse[..., 15, 15] = 2
+    difference = (attend(sam, impulse) / impulse - attend(sam, flat)).abs() > 1e-9
+    reached = difference[0, 0, :, 15] if axis == 2 else difference[0, 0, 15]
+    assert reached.nonzero().flatten().tolist() == list(range(8, 22))

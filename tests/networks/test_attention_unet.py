@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnunetv2_sa_unet.networks.attention_gate import AttentionGate
-from nnunetv2_sa_unet.networks.attention_unet import AttentionUNet
+from nnunetv2_sa_unet.networks.attention_unet import AttentionGate, AttentionUNet
 
 
 def build_gate(stride: tuple[int, ...]) -> AttentionGate:

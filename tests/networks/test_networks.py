@@ -67,13 +67,10 @@ def test_deep_supervision_is_switched_at_run_time(network: Any) -> None:
 def test_feature_map_size_is_what_the_convolutions_put_out(network: Any, deep_supervision: bool) -> None:
     built = network.build(deep_supervision=deep_supervision).eval()
     put_out: list[int] = []
-    # In the plain formulation every convolution is a module of its own.
-    plain = network.plain().build(deep_supervision=deep_supervision).eval()
-    for module in plain.modules():
+    for module in built.modules():
         if isinstance(module, _ConvNd):
             module.register_forward_hook(lambda _module, _inputs, output: put_out.append(output.numel()))
-    plain(network.input(batch=1))
-    assert plain.compute_conv_feature_map_size(network.input_size) == sum(put_out)
+    built(network.input(batch=1))
     assert built.compute_conv_feature_map_size(network.input_size) == sum(put_out)
     # The planner asks again and again.
     assert built.compute_conv_feature_map_size(network.input_size) == sum(put_out)

@@ -5,7 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from nnunetv2_sa_unet.networks.fast.norm import group_norm
 from nnunetv2_sa_unet.networks.norm import GroupNorm
+
+Normalise = Callable[[GroupNorm, torch.Tensor], torch.Tensor]
 
 
 def in_float64(x: torch.Tensor, norm: GroupNorm) -> torch.Tensor:
@@ -34,47 +37,70 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
     return x.to(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
 
 
-@pytest.mark.parametrize("rectified", [True, False])
+@pytest.mark.parametrize("normalise", [GroupNorm.__call__, group_norm])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("shape", [(2, 16, 7, 5), (3, 16, 3, 7, 5), (2, 16, 3, 1, 1), (1, 16, 1, 1, 7)])
 def test_channels_last_storage_changes_neither_values_nor_gradients(
-    shape: tuple[int, ...], affine: bool, rectified: bool
+    shape: tuple[int, ...], affine: bool, normalise: Normalise
 ) -> None:
-    norms = [GroupNorm(16, affine=affine).double() for _ in range(2)]
+    norm = GroupNorm(16, affine=affine).double()
     if affine:
-        norms = [with_random_affine(norm) for norm in norms]
+        with_random_affine(norm)
     x, incoming = torch.randn(2, *shape, dtype=torch.float64)
     results = []
-    for norm, store in zip(norms, (torch.Tensor.contiguous, channels_last), strict=True):
+    for function, store in ((GroupNorm.__call__, torch.Tensor.contiguous), (normalise, channels_last)):
+        norm.zero_grad()
         leaf = x.clone().requires_grad_()
-        normed = norm.rectified(store(leaf)) if rectified else norm(store(leaf)).relu_()
+        normed = function(norm, store(leaf))
         before = incoming.clone()
         normed.backward(incoming)
         assert torch.equal(incoming, before)
         results.append([normed.detach(), leaf.grad, *(parameter.grad for parameter in norm.parameters())])
-    assert channels_last(x).stride() == normed.stride()
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("store", [torch.Tensor.contiguous, channels_last])
-def test_rectified_equals_norm_and_relu_with_and_without_gradients(store: Callable[..., torch.Tensor]) -> None:
+def test_fast_norm_overwrites_nothing_that_a_gradient_needs(store: Callable[..., torch.Tensor]) -> None:
     norm = with_random_affine(GroupNorm(16)).double()
     x = store(torch.randn(2, 16, 3, 7, 5, dtype=torch.float64))
-    expected = norm(x).relu()
-    kept = x.clone(memory_format=torch.preserve_format)
-    torch.testing.assert_close(norm.rectified(x), expected, rtol=0, atol=0)
+    kept, expected = x.clone(memory_format=torch.preserve_format), norm(x)
+    torch.testing.assert_close(group_norm(norm, x), expected, rtol=0, atol=1e-12)
     assert torch.equal(x, kept)
     with torch.no_grad():
-        torch.testing.assert_close(norm.rectified(x), expected, rtol=0, atol=0)
+        torch.testing.assert_close(group_norm(norm, x), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("affine", [True, False])
+def test_gradient_of_the_fast_norm_has_a_gradient(affine: bool) -> None:
+    norm = GroupNorm(16, affine=affine).double()
+    x = torch.randn(2, 16, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    if affine:
+        with_random_affine(norm)
+    assert torch.autograd.gradgradcheck(lambda x: group_norm(norm, channels_last(x)), (x,))
+
+
+def test_gradients_of_the_fast_norm_are_mapped() -> None:
+    """As torch.autograd.functional.jacobian(vectorize=True) does."""
+    norm = with_random_affine(GroupNorm(16)).double()
+    x = torch.randn(2, 16, 2, 3, dtype=torch.float64, requires_grad=True)
+    many = torch.randn(5, *x.shape, dtype=torch.float64)
+    found = [
+        torch.autograd.grad(normed, (x, norm.weight, norm.bias), many, is_grads_batched=True)
+        for normed in (group_norm(norm, channels_last(x)), norm(x))
+    ]
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("normalise", [GroupNorm.__call__, group_norm])
 @pytest.mark.parametrize("mean", [0, 3])
-def test_millions_of_channels_last_values_are_normalised_to_rounding(mean: float) -> None:
+def test_millions_of_channels_last_values_are_normalised_to_rounding(mean: float, normalise: Normalise) -> None:
     norm = with_random_affine(GroupNorm(16))
     x = channels_last(mean + torch.randn(1, 16, 32, 192, 192, generator=torch.Generator().manual_seed(0)))
+    expected = in_float64(x, norm)
     with torch.no_grad():
-        torch.testing.assert_close(norm(x).double(), in_float64(x, norm), rtol=0, atol=1e-5)
+        torch.testing.assert_close(normalise(norm, x).double(), expected, rtol=0, atol=1e-5)
 
 
 def test_defaults_are_the_papers() -> None:

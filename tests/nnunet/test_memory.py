@@ -9,6 +9,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from nnunetv2_sa_unet.networks import fast
 from nnunetv2_sa_unet.nnunet.memory import saved_bytes
 from nnunetv2_sa_unet.nnunet.planner import BYTES_PER_VALUE
 from nnunetv2_sa_unet.plans.topology import apply_values, apply_variant
@@ -57,8 +58,11 @@ def really_saved(architecture, patch_size):
         kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
+    patch = torch.zeros((1, 2, *patch_size), dtype=torch.float16)
+    # Under hooks the network would run as its plain modules.
+    is_fast = fast.why_not_modules(network, patch) is None
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(torch.zeros((1, 2, *patch_size), dtype=torch.float16))
+        fast.sa_unet(network, patch) if is_fast else network(patch)
     return sum(tensor.untyped_storage().nbytes() for address, tensor in kept.items() if address not in weights)
 
 

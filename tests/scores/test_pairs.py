@@ -62,8 +62,21 @@ def test_what_nnunet_leaves_beside_its_predictions_is_passed_over(folders: tuple
         write(folder / "case.nii.gz")
     for name in ("plans.json", "dataset.json", "case.npz", "case.pkl", "summary.json", "._case.nii.gz"):
         (folders[1] / name).write_text("not an image")
-    (folders[1] / "older.nii.gz").mkdir()
+    (folders[1] / "older").mkdir()
     assert [pair.case for pair in matched_pairs(*folders)] == ["case"]
+
+
+def test_what_may_be_a_case_and_cannot_be_read_is_named(folders: tuple[Path, Path]) -> None:
+    for folder in folders:
+        write(folder / "case.nii.gz")
+        (folder / "folder.nii.gz").mkdir()
+        (folder / "link.nii.gz").symlink_to("../annex/objects/link.nii.gz")
+        (folder / "other.mgz").write_text("FreeSurfer")
+    with pytest.raises(InputError) as error:
+        matched_pairs(*folders)
+    assert "folder.nii.gz: is a folder; expected a file" in str(error.value)
+    assert "link.nii.gz: is a link to a file that is not there" in str(error.value)
+    assert "other.mgz: FreeSurfer's format is not read: convert it" in str(error.value)
 
 
 def test_headers_may_differ_as_those_of_the_challenge_do(folders: tuple[Path, Path]) -> None:

@@ -66,7 +66,7 @@ def test_all_cases_that_cannot_be_scored_are_named(tmp_path: Path, processes: in
 def test_an_image_of_complex_numbers_is_refused(tmp_path: Path) -> None:
     pair = pair_in(tmp_path, 0)
     SimpleITK.WriteImage(SimpleITK.Image((10, 12, 4), SimpleITK.sitkComplexFloat32), str(pair.prediction))
-    with pytest.raises(InputError, match=r"case0: .*prediction0\.nii\.gz holds complex numbers"):
+    with pytest.raises(InputError, match=r"case0: .*prediction0\.nii\.gz: holds complex numbers"):
         score_pair(pair)
 
 

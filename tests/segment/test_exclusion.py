@@ -45,3 +45,24 @@ def test_a_mask_is_read_on_the_grid_of_the_image(tmp_path: Path) -> None:
     image.SetSpacing((1, 1, 2))
     with pytest.raises(InputError, match=r"mask\.nii\.gz: not on the grid of the image: spacing"):
         read_exclusion(tmp_path / "mask.nii.gz", image)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (np.zeros((2, 3, 4, 3), np.uint8), "3 axes and 3 channels"),
+        (np.zeros((5, 2, 3, 4), np.uint8), "4 axes and 1 channels"),
+        (np.zeros((3, 4), np.uint8), "2 axes and 1 channels"),
+        # MetaImage has no complex numbers and makes channels of them.
+        (np.zeros((2, 3, 4), np.complex64), "(holds complex numbers|3 axes and 2 channels)"),
+        (np.full((2, 3, 4), np.nan, np.float32), ".* no number"),
+    ],
+    ids=["vector", "4D", "2D", "complex", "NaN"],
+)
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
+def test_what_is_no_mask_is_refused(tmp_path: Path, values: np.ndarray, problem: str, ending: str) -> None:
+    path = tmp_path / f"mask{ending}"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values, isVector=values.shape[-1] == 3), str(path))
+    image = SimpleITK.GetImageFromArray(np.zeros((2, 3, 4), np.int16))
+    with pytest.raises(InputError, match=f"^{path}: {problem}"):
+        read_exclusion(path, image)

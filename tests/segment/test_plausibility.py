@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from nnunetv2_sa_unet.segment.plausibility import oddities
+from nnunetv2_sa_unet.segment.plausibility import oddities, too_thin
 
 THICK = (3.0, 1.0, 1.0)
 RANDOM = np.random.default_rng(0)
@@ -48,7 +48,7 @@ def test_real_images_draw_no_warning(shared: Path) -> None:
     [
         (volume((1, 60, 50)), "a single slice, and the model is 3D"),
         (volume(spacing=(4, 4, 2)), "extent 200×240×60 mm; a head's lies between 80 and 400 mm"),
-        (volume(spacing=(4, 9, 5)), "extent 200×540×150 mm; a head's lies between 80 and 400 mm"),
+        (volume(spacing=(4, 7, 5)), "extent 200×420×150 mm; a head's lies between 80 and 400 mm"),
         (volume((10, 60, 50), (4, 4, 12)), "voxel 4×4×12 mm; expected edges between 0.2 and 10 mm"),
         (volume(values=RANDOM.normal(size=(30, 60, 50))), "50% of the voxels are below zero; FLAIR as it comes from"),
         (volume(values=RANDOM.normal(-400, 300, (30, 60, 50))), " of the voxels are at -500 or below, as in CT"),
@@ -60,12 +60,14 @@ def test_odd_images_are_told_why(image: SimpleITK.Image, message: str) -> None:
     assert message in only
 
 
-def test_sagittal_slices_are_odd_for_a_model_of_thick_slices_alone() -> None:
-    image = volume()
-    image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
-    assert found(image) == ["not stored in axial slices, and the model was trained on thick ones"]
+def test_slices_thick_along_another_axis_are_odd_for_a_model_of_thick_slices_alone() -> None:
+    image = volume((40, 60, 25), (8, 4, 4))
+    assert found(image) == [
+        "its slices are thick along another axis than those of the images that the model was trained on"
+    ]
     assert found(image, (1.0, 1.0, 1.0)) == []
     assert found(image, (1.0, 1.0)) == []
+    assert found(image, (1.0, 1.0, 3.0)) == []
 
 
 def test_a_single_slice_is_right_for_a_2d_model() -> None:
@@ -80,3 +82,19 @@ def test_a_nifti_header_that_does_not_say_where_is_up_is_odd(tmp_path: Path) -> 
         image.set_qform(image.affine, code=code)
         nibabel.save(image, path)
         assert oddities(path, SimpleITK.ReadImage(str(path)), THICK) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "problem"),
+    [
+        ((1, 60, 50), (1.0, 1.0, 1.0), "is 1 mm thick; a model of 3 mm needs 1.5 mm or more"),
+        ((2, 60, 50), (1.0, 1.0, 0.7), "is 1.4 mm thick; a model of 3 mm needs 1.5 mm or more"),
+        ((1, 60, 50), (1.0, 1.0, 6.0), None),
+        ((30, 60, 1), (0.4, 1.0, 3.0), "is 0.4 mm thick; a model of 1 mm needs 0.5 mm or more"),
+    ],
+)
+def test_an_image_of_which_nothing_is_left_is_refused(
+    shape: tuple[int, ...], spacing: tuple[float, ...], problem: str | None
+) -> None:
+    assert too_thin(volume(shape, spacing), THICK) == problem
+    assert too_thin(volume((1, 60, 50)), (1.0, 1.0)) is None

@@ -15,13 +15,18 @@ import SimpleITK
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.scores.lesion_sizes import lesion_load
 from nnunetv2_sa_unet.segment.record import (
+    JOURNAL_NAME,
+    Decision,
     Input,
     Model,
     Options,
     Segmentation,
     Subject,
+    has_record,
     read_input,
     read_segmentation,
+    start_journal,
+    write_journal,
     write_segmentation,
 )
 
@@ -50,7 +55,16 @@ def segmentation(tmp_path: Path) -> Segmentation:
         ),
         options=Options(threshold=0.4),
         subjects=[
-            Subject(subject="a", status="ok", message="", inputs=[source], mask="a_wmh.nii.gz", **vars(load)),
+            Subject(
+                subject="a",
+                status="ok",
+                message="",
+                inputs=[source],
+                mask="a_wmh.nii.gz",
+                decision=Decision(threshold=0.4),
+                made_with={"torch": "2.5"},
+                **vars(load),
+            ),
             Subject(subject="b", status="failed", message="cut, short", inputs=[Input(path="/b.nii", sha256=None)]),
         ],
     )
@@ -59,6 +73,64 @@ def segmentation(tmp_path: Path) -> Segmentation:
 def test_a_record_is_read_as_it_was_written(tmp_path: Path, segmentation: Segmentation) -> None:
     write_segmentation(tmp_path, segmentation)
     assert read_segmentation(tmp_path) == segmentation
+
+
+def test_rows_of_an_earlier_version_learn_from_their_header_how_they_were_made(
+    tmp_path: Path, segmentation: Segmentation
+) -> None:
+    write_segmentation(tmp_path, segmentation)
+    path = tmp_path / "volumes.json"
+    document = json.loads(path.read_text())
+    del document["segmentation_version"], document["model"]["orientation"]
+    for row in document["subjects"]:
+        for name in ("decision", "made_with", "orientation", "alternatives", "alternatives_sha256"):
+            del row[name]
+    path.write_text(json.dumps(document))
+    found = read_segmentation(tmp_path)
+    assert found.segmentation_version == 1
+    assert found.subjects[0].decision == Decision(threshold=0.4)
+    assert found.subjects[0].made_with == {"nnunetv2_sa_unet": "1", "torch": "2.5", "device": "cpu"}
+    assert found.subjects[1] == segmentation.subjects[1]
+
+
+def test_the_journal_of_a_run_goes_before_the_record_without_a_line_that_was_cut(
+    tmp_path: Path, segmentation: Segmentation
+) -> None:
+    header = segmentation.model_copy(update={"subjects": []})
+    first, failed = segmentation.subjects
+    # A run that was killed before its first record.
+    start_journal(tmp_path, header)
+    write_journal(tmp_path, first)
+    with (tmp_path / JOURNAL_NAME).open("ab") as stream:
+        stream.write(b'{"subject": "b", "sta')
+    assert has_record(tmp_path)
+    assert read_segmentation(tmp_path) == segmentation.model_copy(update={"subjects": [first]})
+    # One that went on with other options.
+    write_segmentation(tmp_path, segmentation)
+    assert not (tmp_path / JOURNAL_NAME).exists()
+    later = header.model_copy(update={"options": Options(threshold=0.2)})
+    start_journal(tmp_path, later)
+    again = failed.model_copy(update={"message": "again"})
+    write_journal(tmp_path, again)
+    assert read_segmentation(tmp_path) == later.model_copy(update={"subjects": [first, again]})
+
+
+def test_a_damaged_line_within_the_journal_is_refused(tmp_path: Path, segmentation: Segmentation) -> None:
+    start_journal(tmp_path, segmentation)
+    with (tmp_path / JOURNAL_NAME).open("ab") as stream:
+        stream.write(b"\0\0\0\n")
+    assert read_segmentation(tmp_path).subjects == []
+    write_journal(tmp_path, segmentation.subjects[0])
+    with pytest.raises(InputError, match=r"volumes\.jsonl: line 2: .*; expected JSON"):
+        read_segmentation(tmp_path)
+
+
+def test_the_table_does_not_mix_masks_that_were_decided_differently(tmp_path: Path, segmentation: Segmentation) -> None:
+    write_segmentation(tmp_path, segmentation.model_copy(update={"options": Options(threshold=0.2)}))
+    with (tmp_path / "volumes.csv").open(newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert (row["volume_ml"], row["status"]) == ("", "failed")
+    assert row["message"] == "its mask was made with other options; give the last command again"
 
 
 def test_the_table_has_a_row_a_subject_and_empty_fields_for_what_failed(

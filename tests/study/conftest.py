@@ -16,8 +16,6 @@ def study(tmp_path: Path) -> Study:
     return Study(
         dataset="Dataset007_Test",
         configuration="3d_fullres",
-        base="nnUNetPlans",
-        overrides=[],
         plans="nnUNetPlans",
         variants=["nnUNetTrainerSAUNet"],
         folds=[0, 2],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.study.crossvalidation import validation_pairs
+from nnunetv2_sa_unet.study.crossvalidation import draw_folds, validation_pairs
 
 
 @pytest.fixture
@@ -44,3 +46,29 @@ def test_a_dataset_without_its_file_ending_is_named(preprocessed: Path) -> None:
     (preprocessed / "dataset.json").write_text("{}")
     with pytest.raises(InputError, match=r"dataset\.json: cannot be read"):
         validation_pairs(preprocessed, Path("model"), [0])
+
+
+def test_the_folds_are_those_that_nnunets_trainer_makes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for case in "gfedcba":
+        (data / f"{case}.b2nd").touch()
+        (data / f"{case}_seg.b2nd").touch()
+    trainer = SimpleNamespace(
+        dataset_class=None,
+        fold=0,
+        preprocessed_dataset_folder=str(data),
+        preprocessed_dataset_folder_base=str(tmp_path),
+        folder_with_segs_from_previous_stage=None,
+        print_to_log_file=lambda *_: None,
+    )
+    nnUNetTrainer.do_split(trainer)
+    assert draw_folds(data) == json.loads((tmp_path / "splits_final.json").read_text())
+
+
+@pytest.mark.parametrize("cases", ["", "a", "abcd"])
+def test_fewer_cases_than_folds_are_refused(tmp_path: Path, cases: str) -> None:
+    for case in cases:
+        (tmp_path / f"{case}.b2nd").touch()
+    with pytest.raises(InputError, match=f"{len(cases)} cases, but nnU-Net makes 5 folds: add cases, or write"):
+        draw_folds(tmp_path)

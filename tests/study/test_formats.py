@@ -30,6 +30,18 @@ def test_markdown_has_aligned_columns_and_the_notes_below() -> None:
     ]
 
 
+def test_names_that_markdown_would_obey_stay_names() -> None:
+    table = Table("t", "t", ["Models"], [["a|b <b>"], ["\x1b[31mred"]], ["a|b: 1 of 2"], [])
+    assert as_markdown(table).splitlines() == [
+        "| Models      |",
+        "| ----------- |",
+        r"| a\|b &lt;b> |",
+        r"| \x1b[31mred |",
+        "",
+        r"a\|b: 1 of 2",
+    ]
+
+
 def test_latex_is_a_booktabs_table_with_everything_special_escaped() -> None:
     lines = as_latex(TABLE).splitlines()
     assert lines[1] == (r"\caption[Models \& more]{Models \& more. 100 \% of Dataset100\_FLAIR. p $<$ 0.05.}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK
 import torch
 
 from nnunetv2_sa_unet.study import jobs
@@ -70,55 +69,24 @@ def test_a_torn_summary_is_no_end_of_the_validation(study: Study) -> None:
     assert jobs.resume_options(study, VARIANT, 0) == ["--val"]
 
 
-def test_an_existing_split_is_left_alone(study: Study) -> None:
-    study.splits_file.write_text("[]")
-    jobs.make_splits(study)
-    assert study.splits_file.read_text() == "[]"
+def test_what_fails_is_said_with_the_last_lines_of_the_log(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(study.output, "study.json")
+    file.write_text(json.dumps(asdict(study)))
+    # In the place of nnU-Net a program that complains.
+    program = [sys.executable, "-c", "import sys; print('out of memory'); sys.exit(3)"]
+    monkeypatch.setattr(jobs, "executable", lambda name: program)
+    assert jobs.main([str(file), VARIANT, "2"]) == 1
+    first, second, last = capsys.readouterr().err.splitlines()
+    command = f"nnUNetv2_train 7 3d_fullres 2 -tr {VARIANT} -p nnUNetPlans -device cpu"
+    assert first == f"error: {command}: ended with status 3; see {study.log(VARIANT, 2)}:"
+    assert (second, last) == (command, "out of memory")
 
 
-def write_mask(path: Path, voxels: int) -> None:
-    array = np.zeros((3, 8, 8), np.uint8)
-    array.flat[:voxels] = 1
-    path.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(path))
-
-
-def test_only_the_validation_cases_of_the_requested_folds_are_scored(study: Study) -> None:
-    preprocessed = Path(study.preprocessed)
-    study.splits_file.write_text(json.dumps([{"train": [], "val": [case]} for case in "abc"]))
-    (preprocessed / "dataset.json").write_text('{"file_ending": ".nii.gz"}')
-    for fold, case in enumerate("abc"):
-        write_mask(preprocessed / "gt_segmentations" / f"{case}.nii.gz", 4)
-        write_mask(study.fold_folder(VARIANT, fold) / "validation" / f"{case}.nii.gz", 2 + fold)
-    # Something that was evaluated before with other folds.
-    before = Path(study.output, VARIANT, "predictions", "b.nii.gz")
-    before.parent.mkdir(parents=True)
-    before.symlink_to(study.fold_folder(VARIANT, 1) / "validation" / "b.nii.gz")
-
-    jobs.evaluate(study, VARIANT)
-
-    lines = Path(study.output, VARIANT, "metrics.csv").read_text().splitlines()[1:]
-    assert [line.split(",")[0] for line in lines] == ["a", "c"]
-    assert [float(line.split(",")[1]) for line in lines] == [pytest.approx(4 / 6), 1]
-    assert [(line[0], line[-1]) for line in study.table().lines] == [("3D SA-UNet", "2")]
-
-
-def test_flags_of_what_is_gone_or_was_made_anew_are_outdated(study: Study) -> None:
-    for fold in study.folds:
-        leave(study, "final", "summary", fold=fold)
-        study.fold_flag(VARIANT, fold).parent.mkdir(exist_ok=True)
-        study.fold_flag(VARIANT, fold).touch()
-    study.splits_file.touch()
-    Path(study.output, "splits.done").touch()
-    assert study.outdated_flags() == []
-
-    anew = study.fold_folder(VARIANT, 0) / "validation" / "summary.json"
-    os.utime(anew, (anew.stat().st_mtime + 100,) * 2)
-    assert study.outdated_flags() == [f"{VARIANT}/fold_0.done"]
-
-    (study.fold_folder(VARIANT, 2) / "checkpoint_final.pth").unlink()
-    study.splits_file.unlink()
-    assert study.outdated_flags() == ["splits.done", f"{VARIANT}/fold_0.done", f"{VARIANT}/fold_2.done"]
-
-    study.fold_flag(VARIANT, 2).unlink()
-    assert study.outdated_flags() == ["splits.done", f"{VARIANT}/fold_0.done"], "what has no flag has none to forget"
+def test_a_finished_fold_is_left_alone(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(study, "final", "summary")
+    file = Path(study.output, "study.json")
+    file.write_text(json.dumps(asdict(study)))
+    monkeypatch.setattr(jobs, "executable", lambda name: pytest.fail("nothing is to be run"))
+    assert jobs.main([str(file), VARIANT, "0"]) == 0

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nnunetv2_sa_unet.plans.variants import VARIANTS
 from nnunetv2_sa_unet.scores.metrics import CaseMetrics
 from nnunetv2_sa_unet.scores.statistics import bootstrap_interval
 from nnunetv2_sa_unet.study.comparison import holm
@@ -26,6 +27,7 @@ from nnunetv2_sa_unet.study.tables import (
 )
 
 CASES = ["GE3T_100", "GE3T_101", "Utrecht_001", "Utrecht_002", "Utrecht_003"]
+GROUPS = cases_by_scanner(CASES)
 METRIC_NAMES = ["dice", "h95", "avd", "recall", "f1"]
 
 
@@ -48,6 +50,14 @@ def names(models: list[Model]) -> list[str]:
     return [model.name for model in models]
 
 
+def test_every_trainer_has_its_row_of_the_paper() -> None:
+    assert set(PAPER) == set(VARIANTS)
+    for name, row in PAPER.items():
+        if "(Backbone" in VARIANTS[name].summary:
+            label = row.label.replace("GN+3D", "GN + 3D")
+            assert VARIANTS[name].summary.endswith(f"({label})")
+
+
 def test_models_get_the_papers_labels_and_order() -> None:
     models = make_models(dict.fromkeys(["mine", *reversed(PAPER)], scores(0.5)))
     assert names(models) == [*PAPER, "mine"]
@@ -61,19 +71,31 @@ def test_two_models_of_one_trainer_keep_their_own_names() -> None:
     ]
 
 
-def test_scanners_are_the_names_before_the_last_underscore_in_the_papers_order() -> None:
-    cases = ["site_b_1", "GE3T_100", "Utrecht_1", "site_b_2", "GE1T5_150"]
-    assert cases_by_scanner(cases) == {
+def test_the_challenges_scanners_are_known_by_the_names_of_cases_in_the_papers_order() -> None:
+    assert cases_by_scanner(["GE3T_100", "Utrecht_1", "GE1T5_150", "GE3T_101"]) == {
         "Utrecht": ["Utrecht_1"],
-        "GE3T": ["GE3T_100"],
+        "GE3T": ["GE3T_100", "GE3T_101"],
         "GE1T5": ["GE1T5_150"],
-        "site_b": ["site_b_1", "site_b_2"],
     }
 
 
-@pytest.mark.parametrize("cases", [["a1", "a2"], ["a_1", "a_2", "b"], ["sub-1_flair", "sub-2_flair"], ["_1", "_2"]])
-def test_names_that_tell_no_scanner_are_one_group(cases: list[str]) -> None:
+@pytest.mark.parametrize(
+    "cases",
+    [
+        ["a1", "a2"],
+        ["sub-01_ses-a", "sub-01_ses-b", "sub-02_ses-a"],
+        ["patient1_1", "patient1_2"],
+        ["GE3T_100", "GE3T_101", "mine_1"],
+        ["GE3T", "Utrecht"],
+    ],
+)
+def test_other_names_tell_no_scanner(cases: list[str]) -> None:
     assert cases_by_scanner(cases) == {"all": cases}
+
+
+def test_a_table_tells_the_scanner_of_any_case() -> None:
+    table = {"sub-01": "b", "GE3T_1": "a", "x": "GE3T", "not evaluated": "c"}
+    assert cases_by_scanner(["sub-01", "GE3T_1", "x"], table) == {"GE3T": ["x"], "a": ["GE3T_1"], "b": ["sub-01"]}
 
 
 def test_table_1_has_the_ablations_and_not_the_rivals() -> None:
@@ -122,7 +144,7 @@ def test_the_leaderboards_avd_is_a_fraction_as_the_papers() -> None:
 
 
 def test_table_3_has_a_row_for_each_scanner_and_one_for_all() -> None:
-    table = scanners(make_models({"nnUNetTrainerSAUNet": scores(0.5), "mine": scores(0.1)}), "")
+    table = scanners(make_models({"nnUNetTrainerSAUNet": scores(0.5), "mine": scores(0.1)}), GROUPS, "")
     assert column(table, "Models") == ["3D SA-UNet"] * 3 + ["mine"] * 3
     assert column(table, "Scanners") == ["Utrecht", "Amsterdam GE3T", "all"] * 2
     assert column(table, "cases") == ["3", "2", "5"] * 2
@@ -133,7 +155,7 @@ def test_table_3_has_a_row_for_each_scanner_and_one_for_all() -> None:
 
 
 def test_other_models_have_no_figures_of_the_paper_by_scanner() -> None:
-    table = scanners(make_models({"nnUNetTrainerUNet3D": scores(0.5)}), "")
+    table = scanners(make_models({"nnUNetTrainerUNet3D": scores(0.5)}), GROUPS, "")
     assert column(table, "DICE: paper") == ["–", "–", "0.71"]
 
 
@@ -146,7 +168,7 @@ def test_the_papers_scanners_average_to_its_average() -> None:
 
 def test_cases_without_a_value_are_counted_and_named_where_they_are_missing() -> None:
     models = make_models({"nnUNetTrainerSAUNet": scores(0.5, h95_mm=None, avd_percent=None)})
-    table = scanners(models, "")
+    table = scanners(models, GROUPS, "")
     assert [record["h95_cases"] for record in table.records] == [3, 1, 4]
     assert "3D SA-UNet, Amsterdam GE3T: 1 of 2 cases have no H95 and are left out of its mean: GE3T_100." in table.notes
     assert "3D SA-UNet, all: 1 of 5 cases have no AVD and are left out of its mean: GE3T_100." in table.notes

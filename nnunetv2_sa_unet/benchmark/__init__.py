@@ -1,1 +1,0 @@
-"""Time and memory of the networks beside nnU-Net's own."""

@@ -1,0 +1,216 @@
+"""What is done for a subject before the network: reading, checking, and finding out what an earlier run left of it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import below, sha256, temporary_beside
+from nnunetv2_sa_unet.images.flair import read_flair
+from nnunetv2_sa_unet.images.geometry import geometry_differences
+from nnunetv2_sa_unet.images.masks import BoolArray
+from nnunetv2_sa_unet.segment.decision import Prediction
+from nnunetv2_sa_unet.segment.exclusion import read_exclusion
+from nnunetv2_sa_unet.segment.inputs import FoundSubject
+from nnunetv2_sa_unet.segment.maps import read_prediction
+from nnunetv2_sa_unet.segment.model import Segmenter
+from nnunetv2_sa_unet.segment.orientation import Grid
+from nnunetv2_sa_unet.segment.plausibility import oddities, too_thin
+from nnunetv2_sa_unet.segment.record import Input, Options, Subject
+from nnunetv2_sa_unet.segment.writing import FolderError, write_image, writing
+
+__all__ = ["Job", "Prepared", "Settled", "failed", "failed_unexpectedly", "prepare"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What holds for all subjects.
+
+    Attributes:
+        segmenter: the model.
+        options: see there.
+        folder: of the run.
+        exclude: mask where nothing is WMH, by subject.
+        earlier: what an earlier run with the same model recorded, by subject.
+        made_with: for the rows of subjects that this run segments.
+    """
+
+    segmenter: Segmenter
+    options: Options
+    folder: Path
+    exclude: Mapping[str, Path]
+    earlier: Mapping[str, Subject]
+    made_with: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A subject that is ready for the network, or needs none.
+
+    Attributes:
+        found: the subject.
+        inputs: hashed.
+        exclude: mask where nothing is WMH, hashed.
+        excluded: its voxels on the stored grid (z, y, x).
+        remarks: what is odd, which makes a warning.
+        notes: what was assumed, which makes none.
+        grid: of the image.
+        properties: for the model's writer.
+        image: for the network (channels, z, y, x); None if there is a prediction.
+        prediction: that an earlier run stored, on the grid of the model.
+        earlier: the row of the run that stored it.
+    """
+
+    found: FoundSubject
+    inputs: list[Input]
+    exclude: Input | None
+    excluded: BoolArray | None
+    remarks: list[str]
+    notes: list[str]
+    grid: Grid
+    properties: dict[str, Any]
+    image: torch.Tensor | None = None
+    prediction: Prediction | None = None
+    earlier: Subject | None = None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A subject that needs nothing more: done before, or failed."""
+
+    row: Subject
+    is_new: bool
+
+
+def prepare(job: Job, found: FoundSubject) -> Prepared | Settled:
+    """Make a subject ready, or say that it failed, or that it was done before.
+
+    Raises:
+        FolderError: nothing can be written to the folder of the run.
+    """
+    inputs = list(found.inputs)
+    try:
+        inputs = [_hashed(each) for each in inputs]
+        if found.problem:
+            raise InputError(found.problem)
+        mask = job.exclude.get(found.name)
+        exclude = None if mask is None else _hashed(Input(path=str(mask), sha256=None))
+        earlier = job.earlier.get(found.name)
+        if earlier is None or not _saw_the_same(job, earlier, inputs):
+            return _read(job, found, inputs, exclude, None)
+        if _is_decided_alike(job, earlier, exclude) and _are_intact(job, earlier, with_mask=True):
+            now = {"inputs": inputs, "exclude": exclude, "orientation": job.segmenter.orientation.code}
+            return Settled(earlier.model_copy(update=now), False)
+        stored = earlier if earlier.probabilities and _are_intact(job, earlier, with_mask=False) else None
+        return _read(job, found, inputs, exclude, stored)
+    except FolderError:
+        raise
+    except InputError as error:
+        return Settled(failed(found, inputs, str(error)), True)
+    except Exception as error:
+        return Settled(failed_unexpectedly(found, inputs, error), True)
+
+
+def failed(found: FoundSubject, inputs: list[Input], message: str) -> Subject:
+    """The row of a subject that cannot be segmented."""
+    return Subject(subject=found.name, status="failed", message=" ".join(message.split()), inputs=inputs)
+
+
+def failed_unexpectedly(found: FoundSubject, inputs: list[Input], error: Exception) -> Subject:
+    """The row after an error that nobody foresaw, such as a lack of memory; prints where it came from."""
+    traceback.print_exception(error)
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    return failed(found, inputs, f"{type(error).__name__}: {first}")
+
+
+def _read(
+    job: Job, found: FoundSubject, inputs: list[Input], exclude: Input | None, stored: Subject | None
+) -> Prepared:
+    segmenter = job.segmenter
+    images, remarks = [], [found.remark] if found.remark else []
+    for one in inputs:
+        image, said = read_flair(Path(one.path), one.files)
+        images.append(image)
+        remarks += said
+    for one, image in zip(inputs[1:], images[1:], strict=True):
+        differences = geometry_differences(images[0], image)
+        if differences:
+            raise InputError(f"{one.path}: not on the grid of {Path(inputs[0].path).name}: {'; '.join(differences)}")
+    excluded = None if exclude is None else read_exclusion(Path(exclude.path), images[0])
+    grid = Grid(images[0], segmenter.orientation.code)
+    notes = []
+    if grid.is_turned and segmenter.orientation.source == "assumed":
+        notes.append(
+            f"turned from {grid.stored_code} to {grid.code}, in which the model's training images are assumed to be "
+            "stored"
+        )
+    turned = [grid.turned(image) for image in images]
+    problem = too_thin(turned[0], segmenter.spacing)
+    if problem is not None:
+        raise InputError(f"{inputs[0].path}: {problem}")
+    remarks += oddities(Path(inputs[0].path), turned[0], segmenter.spacing)
+    with ExitStack() as stack:
+        files = []
+        for index, (one, image) in enumerate(zip(inputs, turned, strict=True)):
+            file = Path(one.path)
+            if one.files is not None or grid.is_turned or not segmenter.reads(file):
+                place = below(job.folder, f"{found.name}_{index:04}.nii")
+                with writing(place, 0):
+                    file = stack.enter_context(temporary_beside(place))
+                write_image(image, file, compressed=False)
+            files.append(file)
+        # Of large volumes nothing is kept that is not needed any more.
+        del images, turned, image
+        rest = (found, inputs, exclude, excluded, remarks, notes, grid)
+        if stored is not None:
+            prediction = read_prediction(job.folder, stored, grid)
+            return Prepared(*rest, segmenter.properties(files), prediction=prediction, earlier=stored)
+        network_input, properties = segmenter.prepare(files)
+    return Prepared(*rest, properties, image=network_input)
+
+
+def _hashed(one: Input) -> Input:
+    path = Path(one.path)
+    files = [path] if one.files is None else [path / file for file in one.files]
+    try:
+        return one.model_copy(update={"sha256": sha256(files)})
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+
+
+def _saw_the_same(job: Job, earlier: Subject, inputs: Sequence[Input]) -> bool:
+    """Whether the network of an earlier run saw the same voxels in the same order."""
+    if earlier.mask is None or [one.sha256 for one in earlier.inputs] != [one.sha256 for one in inputs]:
+        return False
+    orientation = job.segmenter.orientation
+    if earlier.orientation is None and orientation.source != "reader":
+        # Versions that turned no image have noted no orientation.
+        return not Grid(read_flair(Path(inputs[0].path), inputs[0].files)[0], orientation.code).is_turned
+    return earlier.orientation in (None, orientation.code)
+
+
+def _is_decided_alike(job: Job, earlier: Subject, exclude: Input | None) -> bool:
+    hashes = [None if mask is None else mask.sha256 for mask in (earlier.exclude, exclude)]
+    return earlier.decision == job.options.decision and hashes[0] == hashes[1]
+
+
+def _are_intact(job: Job, earlier: Subject, with_mask: bool) -> bool:
+    """Whether the files of an earlier run are there as they were written."""
+    written = [
+        (earlier.probabilities, earlier.probabilities_sha256),
+        (earlier.alternatives, earlier.alternatives_sha256),
+    ]
+    if with_mask:
+        written.append((earlier.mask, earlier.mask_sha256))
+    return all(
+        below(job.folder, file).is_file() and sha256([job.folder / file]) == expected
+        for file, expected in written
+        if file is not None
+    )
