@@ -153,7 +153,8 @@ def held(folder: Path, beside: bool = False) -> Iterator[None]:
     try:
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
         since = datetime.now().astimezone().isoformat(timespec="seconds")
-        write_json(holder, {"process": os.getpid(), "host": socket.gethostname(), "since": since, "command": command})
+        who = {"process": os.getpid(), "host": socket.gethostname(), "since": since, "command": command}
+        holder.write_text(json.dumps(who) + "\n", encoding="utf-8")
         yield
     finally:
         # While it is still held, so that what is removed is ours.
