@@ -16,6 +16,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.commands.main import main
+from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY
 from nnunetv2_sa_unet.report.page import SCRIPTS_AND_STYLES
 from nnunetv2_sa_unet.segment.record import read_input, read_segmentation
 
@@ -115,6 +116,9 @@ def test_masks_are_those_of_nnunets_own_command_byte_for_byte(nnunet, model, fol
         found |= set(np.unique(values(theirs)))
     # Or else the comparison says little.
     assert {0, 1} <= found
+    # The trainer noted how its images are stored, and these are stored likewise.
+    assert json.loads((model / "plans.json").read_text())[ORIENTATION_KEY] == {"LPS": 5}
+    assert {row.message for row in read_segmentation(tmp_path / "plain").subjects} == {""}
 
 
 def test_five_of_twenty_are_broken_and_fifteen_are_segmented(model, tmp_path, write_series, capsys):
