@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any
@@ -48,6 +48,9 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(name)
+    except InputError as error:
+        # The name is drawn at random, and the message may be recorded.
+        raise InputError(str(error).replace(name, str(path))) from error
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -69,19 +72,19 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     with temporary_beside(path) as temporary:
         try:
             yield temporary
+            # mkstemp makes files that only their owner reads; results are shared like any other file.
+            with _UMASK:
+                umask = os.umask(0)
+                os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            # What the disk does not take is told here at the latest, before the file has its name.
+            synced(temporary)
+            os.replace(temporary, path)
         except OSError as error:
             # A full disk is told without a name.
             if error.filename is None and error.errno is not None:
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
-        # mkstemp makes files that only their owner reads; results are shared like any other file.
-        with _UMASK:
-            umask = os.umask(0)
-            os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        # What the disk does not take is told here at the latest, before the file has its name.
-        synced(temporary)
-        os.replace(temporary, path)
 
 
 def synced(path: Path) -> None:
@@ -132,11 +135,16 @@ def held(folder: Path, beside: bool = False) -> Iterator[None]:
     if not place.is_dir():
         raise InputError(f"{printable(place)}: there is no such folder")
     start = f".{folder.name}" if beside else ""
-    lock = FileLock(place / f"{start}.lock", timeout=0)
+    path = place / f"{start}.lock"
+    lock = FileLock(path, timeout=0)
     # Apart from the lock itself: some systems do not let others read what is locked.
     holder = place / f"{start}.lock.json"
     try:
         lock.acquire()
+        while not path.exists():
+            # Its last holder removed it between our opening and our locking: nobody else would see this lock.
+            lock.release()
+            lock.acquire()
     except Timeout:
         raise InputError(
             f"{printable(folder)}: another run is writing there ({_who(holder)}): wait for it to end, or choose "
@@ -148,7 +156,10 @@ def held(folder: Path, beside: bool = False) -> Iterator[None]:
         write_json(holder, {"process": os.getpid(), "host": socket.gethostname(), "since": since, "command": command})
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        # While it is still held, so that what is removed is ours.
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+            path.unlink()
         lock.release()
 
 

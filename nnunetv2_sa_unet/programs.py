@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
+import signal
 import sys
 import sysconfig
+from collections.abc import Callable
 
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["executable"]
+__all__ = ["ending_with_us", "executable"]
+
+# PR_SET_PDEATHSIG of sys/prctl.h.
+_SET_SIGNAL_OF_PARENTS_DEATH = 1
 
 
 def executable(name: str) -> list[str]:
@@ -24,3 +30,20 @@ def executable(name: str) -> list[str]:
     if path is None:
         raise InputError(f"{name}: not found beside {sys.executable} nor in PATH; install nnunetv2 there")
     return [path]
+
+
+def ending_with_us() -> Callable[[], None] | None:
+    """What a program that is started begins with (``preexec_fn``), so that a kill of this process ends it, too.
+
+    Returns:
+        None where the system cannot do it; only Linux can.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    # Loaded here: between fork and exec nothing may be imported.
+    library = ctypes.CDLL(None)
+
+    def ask() -> None:
+        library.prctl(_SET_SIGNAL_OF_PARENTS_DEATH, signal.SIGTERM)
+
+    return ask

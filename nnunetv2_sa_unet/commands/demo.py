@@ -21,7 +21,7 @@ from nnunetv2_sa_unet.demo.sample import SAMPLE
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import held, make_writable
-from nnunetv2_sa_unet.programs import executable
+from nnunetv2_sa_unet.programs import ending_with_us, executable
 
 __all__ = ["Step", "add_parser", "environment", "run", "sample_step", "steps"]
 
@@ -148,17 +148,15 @@ def steps(out: Path, device: str) -> list[Step]:
 
 
 def _make_dataset(folder: Path, training: int, seed: int) -> None:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
     from functools import partial
 
     from nnunetv2_sa_unet.demo.synthetic_dataset import cases_of, write_case, write_dataset_json
+    from nnunetv2_sa_unet.images.processes import mapping
 
     print(f"Making synthetic cases in {folder}")
     cases = cases_of(seed, training)
-    # Forked processes would inherit the locks of SimpleITK's threads.
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for case, _ in zip(cases, pool.map(partial(write_case, folder), cases), strict=True):
+    with mapping(PROCESSES) as apply:
+        for case, _ in zip(cases, apply(partial(write_case, folder), cases), strict=True):
             other = ", one other lesion" if case.others else ""
             print(f"  {case.name}: {case.lesion_load:g} ml of white matter hyperintensities{other}", flush=True)
     write_dataset_json(folder, training)
@@ -182,6 +180,7 @@ def _run_step(step: Step, variables: Mapping[str, str]) -> int:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        preexec_fn=ending_with_us(),
     )
     # Worker processes of a program that was killed can outlive it and keep its output open, so the end of the
     # output is not what is waited for.

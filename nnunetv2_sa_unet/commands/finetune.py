@@ -99,6 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what is not done yet."""
     from nnunetv2.configuration import default_num_processes
 
+    from nnunetv2_sa_unet.plans.configurations import override_training
+
     dataset = dataset_name(arguments.dataset)
     raw, preprocessed, results = (
         Path(required_folder(f"nnUNet_{name}")) / dataset for name in ("raw", "preprocessed", "results")
@@ -109,13 +111,16 @@ def run(arguments: argparse.Namespace) -> int:
     device = choose_device(arguments.device)
     source = _load_source(arguments)
     _check_channels(source, description, raw)
+    overrides = [load_override(word) for word in (OVERRIDE, *arguments.override)]
+    retrained = override_training(source.plans, overrides, source.configuration)
 
     name = plans_name(f"nnUNet{source.name}Plans", [OVERRIDE, *arguments.override])
     preprocessed.mkdir(parents=True, exist_ok=True)
     _copy_description(raw, preprocessed)
     number = str(dataset_number(dataset))
     _fingerprint(number, preprocessed, len(cases))
-    plans = _moved_plans(source, dataset, name, arguments.override)
+    plans = _moved(retrained, dataset, name)
+    plans[PRETRAINED_KEY] = {"model": source.name, "sha256": source.sha256}
     configuration = plans["configurations"][source.configuration]
     write_if_allowed(preprocessed / f"{name}.json", plans, dataset, arguments.force)
     print(f"plans:   {preprocessed / f'{name}.json'}, those of {source.name} for {dataset}")
@@ -215,26 +220,22 @@ def _fingerprint(number: str, preprocessed: Path, n_cases: int) -> None:
         _call("nnUNetv2_extract_fingerprint", "-d", number, "--clean", "--verify_dataset_integrity")
 
 
-def _moved_plans(source: Source, dataset: str, name: str, more: Sequence[str]) -> dict[str, Any]:
-    """The plans of the model for another data set, with the schedule of the fine-tuning.
+def _moved(models: dict[str, Any], dataset: str, name: str) -> dict[str, Any]:
+    """A model's plans for another data set.
 
     nnU-Net moves plans between two preprocessed data sets, and the model's may be nowhere near: both get a folder that
     lasts as long as the move.
     """
-    from nnunetv2_sa_unet.plans.configurations import override_training
-
-    origin, old_name = source.plans["dataset_name"], source.plans["plans_name"]
+    origin, old_name = models["dataset_name"], models["plans_name"]
     with tempfile.TemporaryDirectory() as folder:
         for each in (origin, dataset):
             Path(folder, each).mkdir(exist_ok=True)
-        Path(folder, origin, f"{old_name}.json").write_text(json.dumps(source.plans), encoding="utf-8")
+        Path(folder, origin, f"{old_name}.json").write_text(json.dumps(models), encoding="utf-8")
         words = ("-s", origin, "-t", dataset, "-sp", old_name, "-tp", name)
         _call("nnUNetv2_move_plans_between_datasets", *words, variables={"nnUNet_preprocessed": folder})
-        plans = load_json(Path(folder, dataset, f"{name}.json"), "nnU-Net should have written it")
-    plans["image_reader_writer"] = _reader(source.plans["image_reader_writer"], plans["image_reader_writer"], dataset)
-    overrides = [load_override(word) for word in (OVERRIDE, *more)]
-    plans = override_training(plans, overrides, source.configuration)
-    return plans | {PRETRAINED_KEY: {"model": source.name, "sha256": source.sha256}}
+        plans: dict[str, Any] = load_json(Path(folder, dataset, f"{name}.json"), "nnU-Net should have written it")
+    plans["image_reader_writer"] = _reader(models["image_reader_writer"], plans["image_reader_writer"], dataset)
+    return plans
 
 
 def _reader(models: str, datas: str, dataset: str) -> str:

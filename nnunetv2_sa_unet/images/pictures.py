@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import complete_or_absent
 from nnunetv2_sa_unet.images.masks import OTHER, WMH
+from nnunetv2_sa_unet.images.volumes import read_volume
 
 __all__ = ["ORANGE", "SKY_BLUE", "Panel", "display_window", "draw_panels", "make_panel"]
 
@@ -63,13 +64,13 @@ def make_panel(title: str, image: Path, masks: Mapping[str, Path]) -> Panel:
         masks: labels on the same grid, by what the legend calls them.
 
     Raises:
-        InputError: a mask has another shape than the image.
+        InputError: a file cannot be read, or a mask has another shape than the image.
     """
-    volume = SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(image)), "LPS")
+    volume = SimpleITK.DICOMOrient(read_volume(image), "LPS")
     brightness = SimpleITK.GetArrayFromImage(volume)
     labels = {}
     for name, path in masks.items():
-        labels[name] = SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(path)), "LPS"))
+        labels[name] = SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(read_volume(path), "LPS"))
         if labels[name].shape != brightness.shape:
             raise InputError(
                 f"{path}: {labels[name].shape} voxels (z, y, x), expected {brightness.shape} as in {image}"

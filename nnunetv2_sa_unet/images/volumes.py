@@ -90,9 +90,7 @@ def with_itk(path: Path, call: Callable[[], _Read]) -> _Read:
     Raises:
         InputError: with the reason; the message starts with the path.
     """
-    if not is_utf8(path):
-        # ITK ends the whole process.
-        raise InputError(f"{printable(path)}: cannot be read: its name is no UTF-8: rename it")
+    _refuse_other_bytes(path)
     try:
         return call()
     except RuntimeError as error:
@@ -142,6 +140,7 @@ def constant_problem(image: SimpleITK.Image) -> str | None:
 def _of_a_file(path: Path, read: Callable[[], _Read]) -> _Read:
     """Turn what may go wrong with a file into one line."""
     where = printable(path)
+    _refuse_other_bytes(path)
     try:
         if path.is_symlink() and not path.exists():
             raise InputError(f"{where}: is {DANGLING}")
@@ -155,6 +154,12 @@ def _of_a_file(path: Path, read: Callable[[], _Read]) -> _Read:
     except (OSError, EOFError, zlib.error, MemoryError) as error:
         reason = "there is not enough memory" if isinstance(error, MemoryError) else one_line(error)
         raise InputError(f"{where}: cannot be read: {reason}") from error
+
+
+def _refuse_other_bytes(path: Path) -> None:
+    """ITK ends the whole process where a name is no text."""
+    if not is_utf8(path):
+        raise InputError(f"{printable(path)}: cannot be read: its name is no UTF-8: rename it")
 
 
 def _read_nifti(path: Path) -> tuple[SimpleITK.Image, tuple[str, ...]]:

@@ -58,7 +58,8 @@ def read_back(path: Path, values: Any) -> SimpleITK.Image:
         image = read_volume(path)
         synced(path)
     except (InputError, OSError) as error:
-        raise InputError(f"{path}: was not written to its end (is the disk full?): {one_line(error)}") from error
+        reason = one_line(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: was not written to its end (is the disk full?): {reason}") from error
     found = SimpleITK.GetArrayViewFromImage(image)
     if not np.array_equal(found, values) and not _same_values(found, values):
         raise InputError(f"{path}: holds other values than were written (is the disk full?)")

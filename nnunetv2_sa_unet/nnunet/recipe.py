@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -21,6 +21,9 @@ __all__ = [
 
 # nnU-Net's, of its polynomial decay.
 POWER = 0.9
+
+#: Of a group of parameters: by what its learning rate differs from that of the others.
+FACTOR_KEY = "lr_factor"
 
 # Keras' ReduceLROnPlateau as the authors' script calls it.
 FACTOR = 0.1
@@ -50,15 +53,31 @@ def set_hyperparameters(trainer: nnUNetTrainer, training: Training) -> None:
 
 
 def build_optimizer(
-    name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float
+    name: str, network: nn.Module, learning_rate: float, weight_decay: float, head_lr: float | None = None
 ) -> torch.optim.Optimizer:
     """Build ``Adam`` or ``AdamW``; nnU-Net's SGD is built by nnU-Net.
 
     Adam has Keras' eps of 1e-7, because the paper's network was trained with Keras; AdamW has torch's 1e-8.
+
+    Args:
+        name: of the two.
+        network: whose parameters are trained.
+        learning_rate: at the start.
+        weight_decay: of the optimiser.
+        head_lr: at the start, of the last layers. Adam moves a weight by no more than the learning rate a step, and
+            layers that begin anew on a pretrained network have to come as far in a short training as the others
+            did in a long one.
     """
+    groups: list[dict[str, Any]] = [{"params": network.parameters()}]
+    if head_lr is not None:
+        heads: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for parameter_name, parameter in network.named_parameters():
+            (heads if ".seg_layers." in parameter_name else others).append(parameter)
+        groups = [{"params": others}, {"params": heads, FACTOR_KEY: head_lr / learning_rate}]
     if name == "Adam":
-        return torch.optim.Adam(parameters, learning_rate, weight_decay=weight_decay, eps=1e-7)
-    return torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay)
+        return torch.optim.Adam(groups, learning_rate, weight_decay=weight_decay, eps=1e-7)
+    return torch.optim.AdamW(groups, learning_rate, weight_decay=weight_decay)
 
 
 def plateau_learning_rate(initial_lr: float, val_losses: Sequence[float]) -> float:
@@ -129,7 +148,7 @@ class WarmupSchedule:
     Args:
         optimizer: whose learning rate is set.
         initial_lr: the highest learning rate.
-        warmup: iterations over which the rate rises.
+        warmup: iterations over which the rate rises, may be 0.
         epochs: of the whole training.
         iterations_per_epoch: batches an epoch.
 
@@ -165,4 +184,4 @@ class WarmupSchedule:
         # After the last batch of all there is none whose rate this would be.
         learning_rate = warmup_learning_rate(self.initial_lr, min(iteration, self.total), self.warmup, self.total)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get(FACTOR_KEY, 1)

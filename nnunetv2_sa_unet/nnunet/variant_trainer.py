@@ -202,18 +202,22 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
         optimizer, lr_scheduler = super().configure_optimizers()
         if self.training_block.optimizer in ("Adam", "AdamW"):
             optimizer = build_optimizer(
-                self.training_block.optimizer, self.network.parameters(), self.initial_lr, self.weight_decay
+                self.training_block.optimizer,
+                self.network,
+                self.initial_lr,
+                self.weight_decay,
+                self.training_block.head_lr,
             )
             lr_scheduler = PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
         if self.training_block.lr_schedule == "plateau":
             lr_scheduler = PlateauSchedule(
                 optimizer, self.initial_lr, lambda: self.logger.get_value("val_losses", step=None)
             )
-        elif self.training_block.warmup_iterations is not None:
+        elif self.training_block.warmup_iterations is not None or self.training_block.head_lr is not None:
             lr_scheduler = WarmupSchedule(
                 optimizer,
                 self.initial_lr,
-                self.training_block.warmup_iterations,
+                self.training_block.warmup_iterations or 0,
                 self.num_epochs,
                 self.num_iterations_per_epoch,
             )

@@ -40,6 +40,8 @@ class Training(_Strict):
         num_iterations_per_epoch: training batches an epoch (nnU-Net: 250).
         num_val_iterations_per_epoch: validation batches an epoch (nnU-Net: 50).
         initial_lr: learning rate at the start, at most 1 (nnU-Net: 1e-2).
+        head_lr: learning rate at the start of the last layers, which ``-pretrained_weights`` leaves as they were
+            initialised; at most 1, with ``Adam`` or ``AdamW`` and ``poly`` only (nnU-Net: ``initial_lr``).
         weight_decay: weight decay, at most 1 (nnU-Net: 3e-5).
         optimizer: ``SGD`` is nnU-Net's, with Nesterov momentum 0.99.
         lr_schedule: ``poly`` is nnU-Net's; ``plateau`` is the paper's (``nnunet.recipe``).
@@ -59,6 +61,7 @@ class Training(_Strict):
     num_iterations_per_epoch: PositiveInt | None = None
     num_val_iterations_per_epoch: PositiveInt | None = None
     initial_lr: Annotated[float, Field(gt=0, le=1)] | None = None
+    head_lr: Annotated[float, Field(gt=0, le=1)] | None = None
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
     optimizer: Literal["SGD", "Adam", "AdamW"] | None = None
     lr_schedule: Literal["poly", "plateau"] | None = None
@@ -142,7 +145,11 @@ def parse_training(block: Any, source: str) -> Training:
     Raises:
         InputError: one line for each field that is wrong.
     """
-    return _validate(Training, block, source)
+    training = _validate(Training, block, source)
+    # An override on its own need not name the optimiser, which may be that of another.
+    if training.head_lr is not None and (training.optimizer in (None, "SGD") or training.lr_schedule == "plateau"):
+        raise InputError(f"{source}: head_lr goes with optimizer Adam or AdamW and lr_schedule poly: set it to null")
+    return training
 
 
 def values_for(overrides: Iterable[Override], chain: Sequence[str]) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def _components(wmh: BoolArray) -> NDArray[np.int32]:
 
 def _component_voxels(components: NDArray[np.int32]) -> NDArray[np.int64]:
     """The number of voxels of each component."""
-    return np.bincount(components.ravel())[1:]
+    # Of the few voxels in components: it makes numbers of 64 bit of all that it is given.
+    return np.bincount(components[components > 0])[1:]
 
 
 def _ml(voxels: int, voxel_mm3: float) -> float:

@@ -115,7 +115,7 @@ def _write_maps(job: Job, prepared: Prepared, prediction: Prediction, like: Simp
     if prediction.alternatives is not None:
         path = below(job.folder, found.alternatives)
         with writing(path, 3 * prediction.labels.nbytes), complete_or_absent(path) as temporary:
-            write_alternatives(prediction.alternatives, prepared.grid, like, temporary)
+            write_alternatives(prediction.alternatives, prepared.grid, temporary)
         names |= {"alternatives": found.alternatives.as_posix(), "alternatives_sha256": sha256([path])}
     return row.model_copy(update=names)
 

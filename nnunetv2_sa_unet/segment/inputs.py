@@ -55,7 +55,7 @@ class FoundSubject:
     @property
     def alternatives(self) -> Path:
         """Where the label maps stand between which that map decides, if the model needs them."""
-        return Path(ALTERNATIVES_FOLDER, f"{self.name}.nii.gz")
+        return Path(ALTERNATIVES_FOLDER, f"{self.name}.npz")
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.files import below
-from nnunetv2_sa_unet.images.geometry import image_like
 from nnunetv2_sa_unet.segment.decision import Alternatives, Prediction
 from nnunetv2_sa_unet.segment.orientation import Grid
 from nnunetv2_sa_unet.segment.record import Subject
-from nnunetv2_sa_unet.segment.writing import write_image
 
 __all__ = ["read_prediction", "write_alternatives"]
 
@@ -28,14 +28,19 @@ def read_prediction(folder: Path, row: Subject, grid: Grid) -> Prediction:
     probability = grid.to_model(_values(below(folder, str(row.probabilities))))
     if row.alternatives is None:
         return Prediction.stored(probability, None)
-    maps = _values(below(folder, row.alternatives))
-    return Prediction.stored(probability, Alternatives(*(grid.to_model(labels) for labels in maps)))
+    with np.load(below(folder, row.alternatives)) as stored:
+        return Prediction.stored(
+            probability,
+            Alternatives(**{field.name: grid.to_model(stored[field.name]) for field in fields(Alternatives)}),
+        )
 
 
-def write_alternatives(alternatives: Alternatives, grid: Grid, like: SimpleITK.Image, path: Path) -> None:
-    """Write the label maps as one image of four axes on the stored grid."""
-    maps = (alternatives.most_probable, alternatives.without_wmh, alternatives.with_wmh)
-    write_image(SimpleITK.JoinSeries([image_like(grid.to_stored(labels), like) for labels in maps]), path, True)
+def write_alternatives(alternatives: Alternatives, grid: Grid, path: Path) -> None:
+    """Write the label maps, each by its name, on the stored grid (z, y, x)."""
+    maps: dict[str, Any] = {
+        field.name: grid.to_stored(getattr(alternatives, field.name)) for field in fields(Alternatives)
+    }
+    np.savez_compressed(path, **maps)
 
 
 def _values(path: Path) -> np.ndarray:

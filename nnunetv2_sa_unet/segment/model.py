@@ -31,6 +31,8 @@ with redirect_stdout(StringIO()):
 
 __all__ = ["Segmenter"]
 
+#: Slices at a time.
+_SLAB = 16
 _Labels = npt.NDArray[np.integer[Any]]
 
 
@@ -79,6 +81,8 @@ class Segmenter:
         self._preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
         self._threads = torch.get_num_threads()
         self._wmh = _wmh_channel(folder, predictor.label_manager)
+        labels = predictor.label_manager
+        self._knows_wmh_alone = not labels.has_regions and list(labels.all_labels) == [0, WMH]
         self._refuse_other_kinds(folder)
         self.channels: int = loaded.n_channels
         self.mirrors: bool = mirroring and bool(predictor.allowed_mirroring_axes)
@@ -163,12 +167,19 @@ class Segmenter:
             return Prediction(found)
         labels, heads = found
         probability = heads[self._wmh].astype(np.float32)
-        alternatives = []
-        # Impossible or certain; what else a voxel may be stays as probable as it is.
-        for wmh in (-1, 2):
-            heads[self._wmh] = wmh
-            alternatives.append(labels_manager.convert_probabilities_to_segmentation(heads).astype(labels.dtype))
+        if self._knows_wmh_alone:
+            alternatives = [np.zeros_like(labels), np.full_like(labels, WMH)]
+        else:
+            # Impossible or certain; what else a voxel may be stays as probable as it is.
+            alternatives = [self._labels(heads, wmh).astype(labels.dtype) for wmh in (-1, 2)]
         return Prediction.of(labels, probability, *alternatives)
+
+    def _labels(self, heads: npt.NDArray[Any], wmh: float) -> npt.NDArray[Any]:
+        """The labels (z, y, x) of heads whose probability of WMH is replaced."""
+        heads[self._wmh] = wmh
+        # Whole volumes of indices of 64 bit would be the largest arrays of all.
+        slabs = np.array_split(heads, max(1, heads.shape[1] // _SLAB), axis=1)
+        return np.concatenate([self._predictor.label_manager.convert_probabilities_to_segmentation(s) for s in slabs])
 
     def write_labels(self, labels: _Labels, path: Path, properties: dict[str, Any]) -> None:
         """Write labels (z, y, x) of :meth:`finish` as an image with the geometry of what :meth:`prepare` read."""

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.volumes import read_header
 from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY, direction_code
 
@@ -66,8 +67,8 @@ def model_orientation(
     noted = plans.get(ORIENTATION_KEY)
     if noted:
         return ModelOrientation(_most_frequent(noted), "plans")
-    headers = (read_header(path) for fold in folds for path in (folder / f"fold_{fold}").glob("validation/*.nii.gz"))
-    found = Counter(direction_code(header.GetDirection()) for header in headers if header.GetDimension() == 3)
+    masks = (path for fold in folds for path in (folder / f"fold_{fold}").glob("validation/*.nii.gz"))
+    found = Counter(filter(None, map(_code_of_file, masks)))
     if found:
         return ModelOrientation(_most_frequent(found), "validation")
     return ModelOrientation(MOST_NATURAL, "assumed")
@@ -140,6 +141,15 @@ class Grid:
         image.SetOrigin(self._origin)
         image.SetDirection(self._direction)
         return image
+
+
+def _code_of_file(path: Path) -> str | None:
+    try:
+        header = read_header(path)
+    except InputError:
+        # A model is none the worse for a damaged file that nothing else reads.
+        return None
+    return direction_code(header.GetDirection()) if header.GetDimension() == 3 else None
 
 
 def _most_frequent(numbers: Mapping[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,43 @@ def test_a_number_of_processes_below_one_is_refused(number: str, tmp_path: Path)
     with pytest.raises(SystemExit) as error:
         main(["evaluate", str(tmp_path), str(tmp_path), f"-np={number}"])
     assert error.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("side", "values", "message"),
+    [
+        (
+            1,
+            np.arange(192, dtype=np.int16),
+            "predictions/found.nii.gz: prediction: 191 values from 1 to 191 are no labels",
+        ),
+        (1, np.linspace(0, 90, 192), "prediction: values from 0.471204 to 90 are neither labels nor probabilities"),
+        (1, np.where(np.arange(192) > 3, 0, np.nan), "predictions/found.nii.gz: 4 voxels hold no number (NaN)"),
+        (0, np.where(np.arange(192) > 3, 0, np.nan), "labelsTs/found.nii.gz: 4 voxels hold no number (NaN)"),
+        (0, np.arange(192, dtype=np.int16), "labelsTs/found.nii.gz: reference: 189 values from 3 to 191"),
+    ],
+)
+def test_what_is_no_mask_is_not_scored(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], side: int, values: np.ndarray, message: str
+) -> None:
+    image = SimpleITK.GetImageFromArray(values.reshape(3, 8, 8))
+    image.SetSpacing((1.0, 1.0, 3.0))
+    SimpleITK.WriteImage(image, str(folders[side] / "found.nii.gz"))
+    assert evaluate(*folders) == 1
+    assert message in capsys.readouterr().err
+    assert not (folders[1] / "evaluation" / "metrics.csv").exists()
+
+
+def test_how_a_header_was_read_is_a_note(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path = folders[0] / "found.nii.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    # pixdim[1]
+    content[80:84] = np.float32(-1).tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+    prediction = SimpleITK.ReadImage(str(folders[1] / "found.nii.gz"))
+    prediction.CopyInformation(SimpleITK.ReadImage(str(path)))
+    SimpleITK.WriteImage(prediction, str(folders[1] / "found.nii.gz"))
+    assert evaluate(*folders) == 0
+    assert "note: reference: pixdim (-1, 1, 3) is below zero: the axis was turned" in capsys.readouterr().out
+    rows, _ = read(folders[1] / "evaluation")
+    assert rows["found"]["dice"] == "1.0"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.dicom import read_series, read_series_remarked
@@ -103,6 +104,23 @@ def test_a_series_without_preamble_is_read(tmp_path: Path, dicom: SimpleNamespac
         bare.update(dicom.dataset(pixels, index))
         bare.save_as(tmp_path / f"{index}", implicit_vr=implicit, little_endian=True, enforce_file_format=False)
     assert is_the_head(volume(tmp_path)[0], dicom)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, DeflatedExplicitVRLittleEndian])
+def test_other_encodings_are_read_and_their_damage_noticed(tmp_path: Path, dicom: SimpleNamespace, syntax: UID) -> None:
+    for index, pixels in enumerate(dicom.head):
+        made = dicom.dataset(pixels, index)
+        if syntax == RLELossless:
+            made.compress(RLELossless, generate_instance_uid=False)
+        made.file_meta.TransferSyntaxUID = syntax
+        dicom.save(made, tmp_path / f"IM{index}")
+    assert is_the_head(volume(tmp_path)[0], dicom)
+    path = tmp_path / "IM3"
+    path.write_bytes(path.read_bytes()[:-60])
+    (series,) = find_series(tmp_path).series
+    if not series.problem:
+        with pytest.raises(InputError):
+            read_series(series.folder, series.files)
 
 
 def test_a_series_over_several_folders_is_one(tmp_path: Path, dicom: SimpleNamespace) -> None:

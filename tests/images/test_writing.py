@@ -13,6 +13,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import complete_or_absent
 from nnunetv2_sa_unet.images.writing import read_back, write_image
 
 HEAD = np.random.default_rng(0).integers(0, 400, (8, 60, 50)).astype(np.int16)
@@ -50,6 +51,14 @@ def test_an_image_is_written(tmp_path: Path, ending: str, dtype: str) -> None:
 def test_an_image_of_which_the_disk_took_a_part_is_refused(tmp_path: Path, ending: str) -> None:
     with files_of_at_most(20_000), pytest.raises(InputError, match=f"^{tmp_path}/a{ending}: "):
         write_image(head(), tmp_path / f"a{ending}")
+
+
+def test_the_name_that_was_drawn_for_a_file_is_in_no_message(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    message = f"^{path}: was not written to its end .is the disk full.*: cannot be read: Compressed file ended"
+    with files_of_at_most(20_000), pytest.raises(InputError, match=message), complete_or_absent(path) as temporary:
+        write_image(head(), temporary)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_image_that_a_program_left_half_written_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY
 from nnunetv2_sa_unet.segment.record import read_segmentation
 
 ORDERS = ("LPS", "RAS", "LAS", "PSR", "AIL", "SRP", "IPL", "RSA", "PLI")
-SHAPE = (12, 40, 36)
+SHAPE = (10, 32, 32)
 #: Coarse voxels, so that the small arrays are as large as a head.
 SPACING = (4.0, 4.0, 8.0)
 FAST = ("-device", "cpu", "--disable_tta", "--no-report")
@@ -109,7 +109,12 @@ def test_all_orders_of_one_volume_give_one_mask(make_model, tmp_path, configurat
             np.testing.assert_allclose(mask.GetOrigin(), source.GetOrigin(), atol=1e-4)
     code = "RAS" if reader.endswith("WithReorient") else max(orientations or {"LPS": 1}, key=(orientations or {}).get)
     for row in read_segmentation(tmp_path / "out").subjects:
-        assert (row.status, row.orientation) == ("ok", code)
+        assert row.orientation == code
+        if code == "PSR":
+            # A model of sagittal slices, as far as it knows.
+            assert row.message.startswith("its slices are thick along another axis")
+            continue
+        assert row.status == "ok"
         assumed = reader == "SimpleITKIO" and orientations is None and row.subject != "LPS"
         assert row.message == (
             f"turned from {row.subject} to LPS, in which the model's training images are assumed to be stored"
@@ -147,7 +152,7 @@ def test_a_dicom_series_is_one_order_more(make_model, tmp_path, write_series):
 
 @pytest.mark.parametrize("configuration", ["3d_fullres", "2d"])
 def test_a_single_slice_is_turned_too(make_model, tmp_path, configuration):
-    folder = write_orders(tmp_path / "in", image((1, 40, 36)), ("LPS", "SPL", "ASR"))
+    folder = write_orders(tmp_path / "in", image((1, 32, 32)), ("LPS", "SPL", "ASR"))
     assert segment(make_model(configuration), tmp_path / "out", folder) == 0
     masks = [turned_back(path) for path in sorted((tmp_path / "out").glob("*.nii.gz"))]
     assert len(masks) == 3

@@ -7,6 +7,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.nnunet.recipe import (
     PlateauSchedule,
     WarmupSchedule,
+    build_optimizer,
     plateau_learning_rate,
     warmup_learning_rate,
 )
@@ -93,3 +94,34 @@ def test_a_warm_up_without_end_is_refused():
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
     with pytest.raises(InputError, match=r"warmup_iterations: found 100, .* 100 iterations in all \(4 epochs of 25\)"):
         WarmupSchedule(optimizer, 1e-3, warmup=100, epochs=4, iterations_per_epoch=25)
+
+
+class Heads(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = torch.nn.Linear(2, 2)
+        self.decoder = torch.nn.Module()
+        self.decoder.seg_layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+
+
+def test_the_last_layers_have_a_rate_of_their_own_all_the_way():
+    network = Heads()
+    optimizer = build_optimizer("AdamW", network, 1e-3, 0.01, head_lr=1e-2)
+    assert optimizer.param_groups[0]["params"] == list(network.encoder.parameters())
+    assert optimizer.param_groups[1]["params"] == list(network.decoder.parameters())
+    schedule = WarmupSchedule(optimizer, 1e-3, warmup=0, epochs=2, iterations_per_epoch=2)
+    # As a checkpoint would.
+    optimizer.load_state_dict(optimizer.state_dict())
+    rates = []
+    for epoch in range(2):
+        schedule.step(epoch)
+        for _ in range(2):
+            rates.append([group["lr"] for group in optimizer.param_groups])
+            schedule.step_iteration()
+    assert rates[0] == pytest.approx([1e-3, 1e-2])
+    assert [head / other for other, head in rates] == pytest.approx([10] * 4)
+    assert rates[3][0] == pytest.approx(1e-3 * 0.25**0.9)
+
+
+def test_all_layers_have_one_rate_otherwise():
+    assert len(build_optimizer("Adam", Heads(), 1e-3, 0).param_groups) == 1

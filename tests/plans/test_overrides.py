@@ -87,3 +87,15 @@ def test_a_training_block_is_checked_like_that_of_an_override():
     assert parse_training({"num_epochs": 3}, "plans").num_epochs == 3
     with pytest.raises(InputError, match=r"plans: num_epochs: found -1"):
         parse_training({"num_epochs": -1}, "plans")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{}, {"optimizer": "SGD"}, {"optimizer": "Adam", "lr_schedule": "plateau"}],
+    ids=["none", "SGD", "plateau"],
+)
+def test_a_rate_of_the_last_layers_needs_an_optimiser_and_a_schedule_that_have_it(others):
+    assert override(**{"*": {"training": {"head_lr": 0.01}}})  # another override may name the optimiser
+    assert parse_training({"head_lr": 0.01, "optimizer": "AdamW"}, "plans").head_lr == 0.01
+    with pytest.raises(InputError, match=r"^plans: head_lr goes with optimizer Adam or AdamW"):
+        parse_training({"head_lr": 0.01} | others, "plans")

@@ -133,7 +133,8 @@ def test_what_is_written_for_a_subject_does_not_grow_with_their_number(
     run.finish()
     # A line of the journal, an item of the record and a row of the table.
     assert written() - before < 5000 * 4000
-    assert len(synchronised) == 1 + 5000
+    # The journal's beginning and its lines; the record and the table are made when the run begins and ends.
+    assert len(synchronised) == 1 + 5000 + 2
     assert len(place.recorded()) == 5000
 
 
@@ -289,7 +290,7 @@ def reaching_out(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pla
 
 @pytest.mark.parametrize("force", [True, False])
 def test_nothing_outside_of_the_folder_is_removed(reaching_out: Place, force: bool) -> None:
-    with pytest.raises(InputError, match=r"victim\.txt: leads out of this folder"):
+    with pytest.raises(InputError, match=r"victim\.txt: leads out of "):
         reaching_out.run("a", record=header(probabilities=True), force=force)
 
 

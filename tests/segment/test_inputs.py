@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.segment.inputs import FoundSubject, find_subjects
+from nnunetv2_sa_unet.files import below
+from nnunetv2_sa_unet.segment.inputs import Found, FoundSubject, find_subjects
+from nnunetv2_sa_unet.text import printable
 
 Write = Callable[..., list[Path]]
+ENDINGS = [b".nii.gz", b".nii", b".mha", b".mgz", b".txt", b""]
 VALUES = np.random.default_rng(0).integers(0, 400, (5, 16, 12))
 
 
@@ -167,3 +174,101 @@ def test_volumes_of_a_bids_data_set_keep_their_places(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="the model needs 2 channels, but of BIDS data only FLAIR is read"):
         find_subjects([tmp_path], 2)
+
+
+def named(found: Found) -> dict[str, tuple[str, bool]]:
+    return {each.path.name: (each.reason, each.harmless) for each in found.passed_over}
+
+
+def test_what_is_no_subject_of_a_folder_is_named_and_counts_unless_it_plainly_is_no_image(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz", "b.mgz", "c.hdr", "c.img", "d.nii.bz2", "e.nii.gz.part", "notes.txt", "run.json")
+    touch(tmp_path, "more/f.nii.gz", "empty/notes.txt", "earlier/volumes.json", "earlier/a_wmh.nii.gz", ".hidden.nii")
+    (tmp_path / "g.nii.gz").symlink_to("../annex/g.nii.gz")
+    found = find_subjects([tmp_path], 1)
+    assert [(subject.name, subject.problem.partition(": ")[2][:32]) for subject in found.subjects] == [
+        ("a", ""),
+        ("g", "a link to a file that is not the"),
+    ]
+    assert {name for name, (_, harmless) in named(found).items() if not harmless} == {
+        "b.mgz", "c.hdr", "c.img", "d.nii.bz2", "e.nii.gz.part", "more",
+    }  # fmt: skip
+    assert {name for name, (_, harmless) in named(found).items() if harmless} == {
+        "notes.txt", "run.json", "empty", "earlier",
+    }  # fmt: skip
+    assert not found.is_complete
+    for name in ("b.mgz", "c.hdr", "c.img", "d.nii.bz2", "e.nii.gz.part", "more/f.nii.gz"):
+        (tmp_path / name).unlink()
+    assert find_subjects([tmp_path], 1).is_complete
+
+
+def test_dicom_beside_images_is_named(tmp_path: Path, write_series: Write) -> None:
+    touch(tmp_path, "a.nii.gz")
+    write_series(tmp_path / "dicom", VALUES)
+    write_series(tmp_path, VALUES[:1])[0].rename(tmp_path / "IM1")
+    found = named(find_subjects([tmp_path], 1))
+    assert found["dicom"] == ("a folder with images beside images: give it as an input of its own", False)
+    assert found["IM1"] == ("a DICOM file beside images: give its folder as an input of its own", False)
+
+
+def test_series_that_are_not_used_are_named(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "flair", VALUES, uid="1.1.5", study="1.1")
+    write_series(tmp_path / "t1", VALUES, "T1 mprage", uid="1.1.4", study="1.1")
+    write_series(tmp_path / "phase", VALUES, uid="1.1.6", study="1.1", t0008_0008="ORIGINAL\\PRIMARY\\P")
+    found = find_subjects([tmp_path], 1)
+    assert [subject.name for subject in found.subjects] == ["flair"]
+    assert sorted(named(found).values()) == [
+        ("DICOM series 4 'T1 mprage' does not look like FLAIR by its header", True),
+        ("DICOM series 6 'Ax T2 FLAIR' holds the phase of a complex image", True),
+    ]
+
+
+def test_numbers_of_series_stay_within_a_name(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "P1", VALUES, uid="1.2.3", t0020_0011="/../../X")
+    write_series(tmp_path / "P1", VALUES + 1, uid="1.2.4", t0020_0011="..")
+    write_series(tmp_path / "P1", VALUES + 2, uid="1.2.5", t0020_0011="..")
+    found = find_subjects([tmp_path], 1).subjects
+    assert sorted(subject.name for subject in found) == ["P1_X", "P1_unnumbered_1", "P1_unnumbered_2"]
+
+
+def test_names_that_no_file_can_take_fail_alone(tmp_path: Path) -> None:
+    other = os.fsdecode(b"m\xfcller.nii.gz")
+    touch(tmp_path, "a.nii.gz", f"{'b' * 238}.nii.gz", other)
+    found = find_subjects([tmp_path], 1).subjects
+    assert {subject.name[:9]: subject.problem for subject in found} == {
+        "a": "",
+        "bbbbbbbbb": "a name of 238 bytes; expected at most 190: rename it",
+        r"m\xfcller": rf"{tmp_path}/m\xfcller.nii.gz: its name is no UTF-8: rename it",
+    }
+
+
+def test_a_dicom_folder_of_a_name_that_is_no_utf8_fails_alone(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "a", VALUES, uid="1.1.1")
+    write_series(tmp_path / "b", VALUES + 1, uid="1.2.1")
+    (tmp_path / "b").rename(tmp_path / os.fsdecode(b"m\xfcller"))
+    found = find_subjects([tmp_path], 1).subjects
+    assert [(subject.name, bool(subject.problem)) for subject in found] == [("a", False), (r"m\xfcller", True)]
+    assert "its name is no UTF-8" in found[1].problem
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=4, unique=True), st.sampled_from(ENDINGS))
+def test_files_of_any_name_are_subjects_or_are_named(names: list[bytes], ending: bytes) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        written = set()
+        for name in names:
+            path = os.fsencode(place) + b"/" + name.replace(b"/", b"_").replace(b"\0", b"_") + ending
+            Path(os.fsdecode(path)).write_bytes(b"x")
+            written.add(Path(os.fsdecode(path)))
+        shown = {path for path in written if not path.name.startswith(".")}
+        try:
+            found = find_subjects([folder], 1)
+        except InputError as error:
+            str(error).encode()
+            return
+        for subject in found.subjects:
+            f"{subject.name}{subject.problem}".encode()
+            assert below(folder, subject.mask).parent == folder
+        for each in found.passed_over:
+            printable(each.path).encode()
+        assert len(found.subjects) + len(found.passed_over) == len(shown)

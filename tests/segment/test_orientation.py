@@ -72,6 +72,7 @@ def test_the_orientation_of_a_model_is_what_is_known_best(tmp_path: Path) -> Non
     assert found({}) == ModelOrientation("LPS", "assumed")
     for fold, name, code in (("0", "a", "LAS"), ("1", "b", "RAS"), ("1", "c", "LAS"), ("2", "d", "RAS")):
         write_validation(tmp_path, fold, name, code)
+    (tmp_path / "fold_0" / "validation" / "damaged.nii.gz").write_bytes(b"")
     assert found({}) == ModelOrientation("LAS", "validation")
     noted = {ORIENTATION_KEY: {"PSR": 3, "RAS": 5}}
     assert found(noted) == ModelOrientation("RAS", "plans")

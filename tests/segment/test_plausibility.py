@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from nnunetv2_sa_unet.segment.plausibility import oddities
+from nnunetv2_sa_unet.segment.plausibility import oddities, too_thin
 
 THICK = (3.0, 1.0, 1.0)
 RANDOM = np.random.default_rng(0)
@@ -82,3 +82,19 @@ def test_a_nifti_header_that_does_not_say_where_is_up_is_odd(tmp_path: Path) -> 
         image.set_qform(image.affine, code=code)
         nibabel.save(image, path)
         assert oddities(path, SimpleITK.ReadImage(str(path)), THICK) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "problem"),
+    [
+        ((1, 60, 50), (1.0, 1.0, 1.0), "is 1 mm thick; a model of 3 mm needs 1.5 mm or more"),
+        ((2, 60, 50), (1.0, 1.0, 0.7), "is 1.4 mm thick; a model of 3 mm needs 1.5 mm or more"),
+        ((1, 60, 50), (1.0, 1.0, 6.0), None),
+        ((30, 60, 1), (0.4, 1.0, 3.0), "is 0.4 mm thick; a model of 1 mm needs 0.5 mm or more"),
+    ],
+)
+def test_an_image_of_which_nothing_is_left_is_refused(
+    shape: tuple[int, ...], spacing: tuple[float, ...], problem: str | None
+) -> None:
+    assert too_thin(volume(shape, spacing), THICK) == problem
+    assert too_thin(volume((1, 60, 50)), (1.0, 1.0)) is None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK
 
+from nnunetv2_sa_unet.segment import run
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
 from nnunetv2_sa_unet.segment.model import Segmenter
-from nnunetv2_sa_unet.segment.preparation import Job
+from nnunetv2_sa_unet.segment.orientation import Grid
+from nnunetv2_sa_unet.segment.preparation import Job, Prepared
 from nnunetv2_sa_unet.segment.record import Input, Options, Subject
 from nnunetv2_sa_unet.segment.run import segment_all
 
@@ -55,3 +58,35 @@ def test_what_was_wrong_when_it_was_found_is_the_message(tmp_path: Path, channel
 def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:
     found = FoundSubject("a", (Input(path=str(tmp_path / "gone.nii"), sha256=None),))
     assert refused(tmp_path, found).message.startswith(f"{tmp_path / 'gone.nii'}: cannot be read: ")
+
+
+def test_large_volumes_are_prepared_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = SimpleITK.GetImageFromArray(np.zeros((4, 8, 8), np.uint8))
+    subjects = []
+    for index in range(5):
+        path = tmp_path / f"s{index}.nii"
+        SimpleITK.WriteImage(image, str(path))
+        subjects.append(FoundSubject(f"s{index}", (Input(path=str(path), sha256=None),)))
+    under_way: set[str] = set()
+    most: list[int] = []
+
+    def stub_prepare(job: Job, found: FoundSubject) -> Prepared:
+        under_way.add(found.name)
+        most.append(len(under_way))
+        nothing: dict[str, Any] = {}
+        return Prepared(found, [], None, None, [], [], Grid(image, "LPS"), nothing)
+
+    def stub_export(job: Job, prepared: Prepared, logits: None) -> Subject:
+        under_way.remove(prepared.found.name)
+        return Subject(subject=prepared.found.name, status="ok", message="", inputs=[])
+
+    monkeypatch.setattr(run, "prepare", stub_prepare)
+    monkeypatch.setattr(run, "export", stub_export)
+    for limit, expected in ((10**9, 5), (2 * 256, 2), (1, 1)):
+        monkeypatch.setattr(run, "_VOXELS_UNDER_WAY", limit)
+        most.clear()
+        names: list[str] = []
+        job = Job(object.__new__(Segmenter), Options(), tmp_path, {}, {}, {})
+        segment_all(job, subjects, lambda row, is_new, names=names: names.append(row.subject))
+        assert sorted(names) == [subject.name for subject in subjects]
+        assert max(most) <= expected

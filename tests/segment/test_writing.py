@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.segment.writing import FolderError, write_image, writing
 
 
 def test_an_image_that_its_format_does_not_hold_is_no_fault_of_the_folder(tmp_path: Path) -> None:
     # PNG has no floating point.
     image = SimpleITK.GetImageFromArray(np.zeros((2, 3), np.float32))
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(InputError, match="PNG supports") as caught:
         write_image(image, tmp_path / "image.png", compressed=False)
     assert not isinstance(caught.value, FolderError)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
