@@ -84,7 +84,7 @@ def test_a_device_that_was_asked_for_and_does_not_work_is_refused(machine: Machi
 
 @pytest.mark.parametrize(
     "words",
-    [("segment", "in", "-o", "out"), ("ablate", "-d", "1"), ("demo",), ("benchmark",)],
+    [("segment", "in", "-o", "out"), ("ablate", "-d", "1"), ("finetune", "-d", "1"), ("demo",)],
     ids=lambda words: words[0],
 )
 def test_every_command_leaves_the_choice_to_the_machine(

@@ -89,13 +89,13 @@ def _write_mask(job: Job, prepared: Prepared, labels: _Labels, path: Path) -> tu
         job.segmenter.write_labels(labels, temporary, prepared.properties)
         image = read_back(temporary, labels)
         written = SimpleITK.GetArrayFromImage(image)
-        if grid.is_turned:
+        if prepared.turned_back:
             written = grid.to_stored(written)
             image = grid.image(written)
         voxel_mm3 = float(np.prod(image.GetSpacing()))
         values = _edited(written, prepared, job.options, voxel_mm3)
         # What needs no edit stays as nnU-Net wrote it.
-        if grid.is_turned or not np.array_equal(values, written):
+        if prepared.turned_back or not np.array_equal(values, written):
             write_image(image_like(values, image), temporary, compressed=True)
         load = lesion_load(values == WMH, voxel_mm3)
     return image, load

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
@@ -39,6 +41,11 @@ class ModelOrientation:
 
     code: str
     source: str
+
+    @property
+    def is_made_by_reader(self) -> bool:
+        """Whether the model's reader turns images, and masks back, so that both are as in nnU-Net's own commands."""
+        return self.source == "reader"
 
 
 def model_orientation(
@@ -80,6 +87,31 @@ class Grid:
         self.stored_code = direction_code(image.GetDirection())
         self._size, self._spacing = image.GetSize(), image.GetSpacing()
         self._origin, self._direction = image.GetOrigin(), image.GetDirection()
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """From the numbers of stored voxels to mm rightwards, forwards and upwards, as NIfTI has it (4×4)."""
+        affine = np.eye(4)
+        affine[:3, :3] = np.reshape(self._direction, (3, 3)) * self._spacing
+        affine[:3, 3] = self._origin
+        affine[:2] *= -1
+        return affine
+
+    def is_read_alike(self, file: Path | None) -> bool:
+        """Whether nnU-Net's turning readers find the image where it is, and turn it as :meth:`turned` does.
+
+        They differ in files that contradict themselves, and in images that lie between two orientations.
+
+        Args:
+            file: as it is stored; None if it is to be written.
+        """
+        affine: Any = self.affine
+        if file is not None:
+            image: Any = nibabel.load(file)
+            if image.shape != self._size or not np.allclose(image.affine, affine, rtol=1e-3, atol=1e-3):
+                return False
+            affine = image.affine
+        return "".join(nibabel.aff2axcodes(affine)) == self.stored_code  # type: ignore[no-untyped-call]
 
     @property
     def is_turned(self) -> bool:

@@ -62,6 +62,7 @@ class Prepared:
         remarks: what is odd, which makes a warning.
         notes: what was assumed, which makes none.
         grid: of the image.
+        turned_back: whether labels of the model's writer have to be turned back.
         properties: for the model's writer.
         image: for the network (channels, z, y, x); None if there is a prediction.
         prediction: that an earlier run stored, on the grid of the model.
@@ -75,6 +76,7 @@ class Prepared:
     remarks: list[str]
     notes: list[str]
     grid: Grid
+    turned_back: bool
     properties: dict[str, Any]
     image: torch.Tensor | None = None
     prediction: Prediction | None = None
@@ -156,11 +158,17 @@ def _read(
     if problem is not None:
         raise InputError(f"{inputs[0].path}: {problem}")
     remarks += oddities(Path(inputs[0].path), turned[0], segmenter.spacing)
+    # None for what no reader of the model can take as it is.
+    stored_files = [Path(o.path) if o.files is None and segmenter.reads(Path(o.path)) else None for o in inputs]
+    reader_turns = segmenter.orientation.is_made_by_reader
+    by_reader = reader_turns and all(map(grid.is_read_alike, stored_files))
+    turned_by_us = grid.is_turned and not by_reader
+    is_rewritten = turned_by_us or (reader_turns and not by_reader)
     with ExitStack() as stack:
         files = []
-        for index, (one, image) in enumerate(zip(inputs, turned, strict=True)):
-            file = Path(one.path)
-            if one.files is not None or grid.is_turned or not segmenter.reads(file):
+        for index, (stored_file, image) in enumerate(zip(stored_files, images if by_reader else turned, strict=True)):
+            file = stored_file
+            if file is None or is_rewritten:
                 place = below(job.folder, f"{found.name}_{index:04}.nii")
                 with writing(place, 0):
                     file = stack.enter_context(temporary_beside(place))
@@ -168,7 +176,7 @@ def _read(
             files.append(file)
         # Of large volumes nothing is kept that is not needed any more.
         del images, turned, image
-        rest = (found, inputs, exclude, excluded, remarks, notes, grid)
+        rest = (found, inputs, exclude, excluded, remarks, notes, grid, turned_by_us)
         if stored is not None:
             prediction = read_prediction(job.folder, stored, grid)
             return Prepared(*rest, segmenter.properties(files), prediction=prediction, earlier=stored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -76,3 +77,22 @@ def test_the_orientation_of_a_model_is_what_is_known_best(tmp_path: Path) -> Non
     noted = {ORIENTATION_KEY: {"PSR": 3, "RAS": 5}}
     assert found(noted) == ModelOrientation("RAS", "plans")
     assert found({ORIENTATION_KEY: {"PSR": 3}}, "NibabelIOWithReorient") == ModelOrientation("RAS", "reader")
+
+
+def test_a_reader_that_turns_is_left_to_it_where_it_sees_the_image_as_we_do(tmp_path: Path) -> None:
+    path = tmp_path / "image.nii.gz"
+    image = SimpleITK.GetImageFromArray(np.random.default_rng(0).integers(0, 99, (4, 6, 8)).astype(np.int16))
+    image.SetSpacing((1.0, 2.0, 3.0))
+    image.SetOrigin((-5.0, 7.0, 9.0))
+    image = SimpleITK.DICOMOrient(image, "PSR")
+    SimpleITK.WriteImage(image, str(path))
+    grid = Grid(image, "RAS")
+    assert grid.is_read_alike(path)
+    assert grid.is_read_alike(None)
+
+    moved = nibabel.load(path)
+    moved.affine[0, 3] += 4
+    nibabel.save(nibabel.Nifti1Image(np.asarray(moved.dataobj), moved.affine), path)
+    assert not grid.is_read_alike(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(moved.dataobj)[..., None], grid.affine), path)
+    assert not grid.is_read_alike(path)
