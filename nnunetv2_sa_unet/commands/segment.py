@@ -80,7 +80,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Load the model, find the subjects, segment them, write the table."""
     from nnunetv2_sa_unet.images.bids import describe_derivative
-    from nnunetv2_sa_unet.report import write_report
+    from nnunetv2_sa_unet.report import refuse_page_of_others, write_report
     from nnunetv2_sa_unet.segment.exclusion import exclusion_masks
     from nnunetv2_sa_unet.segment.folder import RunFolder
     from nnunetv2_sa_unet.segment.inputs import ALTERNATIVES_FOLDER, find_subjects, is_bids
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     device = choose_device(arguments.device)
     model, checkpoint = find_model(arguments.model, arguments.checkpoint)
     output: Path = arguments.output.absolute()
-    if any(output == path.absolute() for path in arguments.inputs):
+    if any(output.resolve() == path.resolve() for path in arguments.inputs):
         raise InputError(f"-o {output}: is an input too, and masks would become images; choose another folder")
     if arguments.trust_model and boxed_at(model) is None:
         print(f"--trust-model: {model} is unpickled and may run code of its own")
@@ -120,9 +120,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"--exclude: masks of {len(masks)} of {len(subjects)} subjects")
     make_writable(output)
     with held(output):
+        if not arguments.no_report:
+            refuse_page_of_others(output)
         folder = RunFolder(
             output,
-            _header(arguments, segmenter, device.name),
+            _header(arguments, segmenter, device.name, found.passed_over),
             subjects,
             masks,
             arguments.force,
@@ -192,10 +194,12 @@ def _introduce(boxed: BoxedModel | None, device: Device, threshold: float | None
         print(f"{device.reason}: {pace}", flush=True)
 
 
-def _header(arguments: argparse.Namespace, segmenter: Segmenter, device: str) -> Segmentation:
+def _header(
+    arguments: argparse.Namespace, segmenter: Segmenter, device: str, passed_over: Sequence[PassedOver]
+) -> Segmentation:
     from importlib.metadata import version
 
-    from nnunetv2_sa_unet.segment.record import SEGMENTATION_VERSION, Options, Segmentation
+    from nnunetv2_sa_unet.segment.record import SEGMENTATION_VERSION, LeftOut, Options, Segmentation
 
     return Segmentation(
         nnunetv2_sa_unet=__version__,
@@ -215,6 +219,9 @@ def _header(arguments: argparse.Namespace, segmenter: Segmenter, device: str) ->
         ),
         segmentation_version=SEGMENTATION_VERSION,
         subjects=[],
+        left_out=[
+            LeftOut(path=printable(each.path), reason=each.reason, harmless=each.harmless) for each in passed_over
+        ],
     )
 
 

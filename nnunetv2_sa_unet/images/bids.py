@@ -175,8 +175,11 @@ def describe_derivative(folder: Path, source: Path | None, others: Sequence[str]
         source: the BIDS data set, for its address; None if it is not known.
         others: patterns of files in the folder that are none of BIDS, for ``.bidsignore``.
     """
-    if others:
-        write_text(folder / ".bidsignore", "\n".join([*others, ""]))
+    ignore = folder / ".bidsignore"
+    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.exists() else []
+    missing = [pattern for pattern in others if pattern not in lines]
+    if missing:
+        write_text(ignore, "\n".join([*lines, *missing, ""]))
     readme, description = folder / "README.md", folder / DESCRIPTION
     if not readme.exists():
         write_text(readme, _README)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below, complete_or_absent, remove_unfinished, write_json, write_text
 from nnunetv2_sa_unet.images.folders import images_in
 from nnunetv2_sa_unet.images.processes import default_processes, mapping
@@ -15,13 +16,24 @@ from nnunetv2_sa_unet.report.page import ASSETS, SCRIPTS_AND_STYLES, render_page
 from nnunetv2_sa_unet.report.section import SUBFOLDERS, examine, files_of
 from nnunetv2_sa_unet.segment.record import Subject, read_segmentation
 
-__all__ = ["FOLDER_NAME", "PAGE_NAME", "write_report"]
+__all__ = ["FOLDER_NAME", "PAGE_NAME", "refuse_page_of_others", "write_report"]
 
 PAGE_NAME = "report.html"
 FOLDER_NAME = "report"
 SUBJECTS_A_PROCESS = 8
 #: What an earlier report wrote into its folder: a later one removes what it does not write again.
 _FILES_NAME = "files.json"
+
+
+def refuse_page_of_others(folder: Path) -> None:
+    """Refuse to overwrite a page that no report wrote.
+
+    Raises:
+        InputError: there is one.
+    """
+    page = folder / PAGE_NAME
+    if page.exists() and not (folder / FOLDER_NAME / _FILES_NAME).exists():
+        raise InputError(f"{page}: was not written by this package and would be overwritten: move or rename it")
 
 
 def write_report(folder: Path, references: Path | None = None) -> Path:
@@ -40,6 +52,7 @@ def write_report(folder: Path, references: Path | None = None) -> Path:
         InputError: there is no record of a segmentation, or no folder of references.
     """
     segmentation = read_segmentation(folder)
+    refuse_page_of_others(folder)
     truths, problems = _references(references, segmentation.subjects)
     report = folder / FOLDER_NAME
     earlier = set(_earlier_files(report))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below, remove_unfinished
-from nnunetv2_sa_unet.images.bids import sidecar_path
 from nnunetv2_sa_unet.segment.compatibility import obstacles
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
+from nnunetv2_sa_unet.segment.ownership import planned_files, refuse_files_of_others, written_files
 from nnunetv2_sa_unet.segment.record import (
     JOURNAL_NAME,
     RECORD_NAME,
     Segmentation,
     Subject,
+    claimed_files,
     has_record,
     read_segmentation,
     start_journal,
@@ -64,10 +65,9 @@ class RunFolder:
         self._lock = Lock()
         self._finished: dict[str, Subject] = {}
         self._segmenting_since, self._segmented = time.monotonic(), 0
-        self._journal_started = False
         found = read_segmentation(folder) if has_record(folder) else None
-        for row in found.subjects if found else ():
-            list(_files(folder, row))
+        refuse_files_of_others(folder, found, subjects, header.options.probabilities)
+        claimed = {Path(name) for name in claimed_files(folder)}
         if found is not None and force:
             _remove_all(folder, found)
             found = None
@@ -84,42 +84,53 @@ class RunFolder:
         files = (file for subject in subjects for file in (subject.mask, subject.alternatives))
         for place in {folder, *(below(folder, file).parent for file in files)}:
             remove_unfinished(place)
+        maps = header.options.probabilities
+        claimed |= {path for subject in subjects for path in planned_files(subject, maps)}
+        self._write_to_disk(lambda: start_journal(folder, header, sorted(claimed)))
 
     def add(self, row: Subject, is_new: bool) -> None:
         """Put a subject into the record and say how far the run is; from any thread."""
         with self._lock:
             earlier = self._rows.get(row.subject)
             if earlier is not None:
-                kept = set(_files(self._folder, row))
-                for path in _files(self._folder, earlier):
+                kept = set(written_files(self._folder, row))
+                for path in written_files(self._folder, earlier):
                     if path not in kept:
                         path.unlink(missing_ok=True)
             self._rows[row.subject] = self._finished[row.subject] = row
             if is_new:
                 self._segmented += row.mask is not None
-                self._note(row)
+                self._refuse_if_gone()
+                self._write_to_disk(lambda: write_journal(self._folder, row))
             self._say(self._progress(row, is_new))
 
     def finish(self) -> Segmentation:
-        """Write the record for good and return what it says of this run's subjects."""
+        """Write the record for good and return what it says of this run's subjects.
+
+        Raises:
+            InputError: it cannot be written, or the folder was removed or replaced during the run.
+        """
         with self._lock:
+            self._refuse_if_gone()
             self._write(self.header.model_copy(update={"subjects": _in_order(self._rows)}))
         return self.header.model_copy(update={"subjects": _in_order(self._finished)})
 
-    def _note(self, row: Subject) -> None:
+    def _write(self, segmentation: Segmentation) -> None:
+        self._write_to_disk(lambda: write_segmentation(self._folder, segmentation))
+
+    def _write_to_disk(self, write: Callable[[], None]) -> None:
         try:
-            if not self._journal_started:
-                start_journal(self._folder, self.header)
-                self._journal_started = True
-            write_journal(self._folder, row)
+            write()
         except OSError as error:
             raise InputError(f"{self._folder}: cannot be written: {error}") from error
 
-    def _write(self, segmentation: Segmentation) -> None:
-        try:
-            write_segmentation(self._folder, segmentation)
-        except OSError as error:
-            raise InputError(f"{self._folder}: cannot be written: {error}") from error
+    def _refuse_if_gone(self) -> None:
+        """Or a folder that was removed and made anew by the next file would look complete."""
+        if not (self._folder / JOURNAL_NAME).exists():
+            raise InputError(
+                f"{self._folder}: was removed or replaced while the run was at work; what it wrote before is gone: "
+                "give the same command again"
+            )
 
     def _progress(self, row: Subject, is_new: bool) -> str:
         count, total = len(self._finished), len(self._names)
@@ -140,6 +151,8 @@ def _going_on(
     folder: Path, found: Segmentation, wanted: Segmentation, names: set[str], exclude: Mapping[str, Path]
 ) -> Segmentation:
     """The record with which a run goes on in a folder, without subjects."""
+    if not found.subjects:
+        return wanted
     lines = obstacles(folder, found, wanted, names, exclude)
     if lines:
         raise InputError(
@@ -160,16 +173,8 @@ def _in_order(rows: dict[str, Subject]) -> list[Subject]:
     return [rows[name] for name in sorted(rows)]
 
 
-def _files(folder: Path, row: Subject) -> Iterator[Path]:
-    """What a row's run wrote."""
-    for name in (row.mask, row.probabilities, row.alternatives):
-        if name is not None:
-            path = below(folder, name)
-            yield from (path, sidecar_path(path))
-
-
 def _remove_files(folder: Path, row: Subject) -> None:
-    for path in _files(folder, row):
+    for path in written_files(folder, row):
         path.unlink(missing_ok=True)
 
 

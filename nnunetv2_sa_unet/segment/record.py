@@ -8,9 +8,9 @@ a run was made, so that a run that was killed and went on writes the same bytes 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import SimpleITK
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,9 +23,9 @@ from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES
 from nnunetv2_sa_unet.segment.journal import append_line, read_lines
 
 __all__ = [
-    "JOURNAL_NAME", "RECORD_NAME", "SEGMENTATION_VERSION", "TABLE_NAME", "Decision", "Input", "Model", "Options",
-    "Segmentation", "Subject", "has_record", "read_input", "read_segmentation", "start_journal", "write_journal",
-    "write_segmentation",
+    "JOURNAL_NAME", "RECORD_NAME", "SEGMENTATION_VERSION", "TABLE_NAME", "Decision", "Input", "LeftOut", "Model",
+    "Options", "Segmentation", "Subject", "claimed_files", "has_record", "read_input", "read_segmentation",
+    "start_journal", "write_journal", "write_segmentation",
 ]  # fmt: skip
 
 RECORD_NAME = "volumes.json"
@@ -172,6 +172,20 @@ class Subject(_Strict):
     ml_by_size: dict[str, float] | None = None
 
 
+class LeftOut(_Strict):
+    """Something that was looked at among the inputs and is no subject.
+
+    Attributes:
+        path: as the command prints it.
+        reason: why not.
+        harmless: whether it plainly is nothing to segment.
+    """
+
+    path: str
+    reason: str
+    harmless: bool
+
+
 class Segmentation(_Strict):
     """The content of ``volumes.json``.
 
@@ -182,6 +196,7 @@ class Segmentation(_Strict):
         options: see :class:`Options`.
         segmentation_version: see ``SEGMENTATION_VERSION``.
         subjects: in the order of their names.
+        left_out: in the last run.
     """
 
     nnunetv2_sa_unet: str
@@ -190,6 +205,7 @@ class Segmentation(_Strict):
     options: Options
     segmentation_version: int = 1
     subjects: list[Subject]
+    left_out: list[LeftOut] = []
 
     @property
     def made_with(self) -> dict[str, str]:
@@ -227,15 +243,29 @@ def read_segmentation(folder: Path) -> Segmentation:
         assert found is not None
         return found
     journal = folder / JOURNAL_NAME
-    header, *lines = (json.dumps(line) for line in started)
+    header, *lines = (json.dumps(line) for line in (_of(started[0], "segmentation"), *started[1:]))
     rows = {row.subject: row for row in (found.subjects if found else [])}
     rows |= {row.subject: row for row in (_parsed(Subject, journal, line) for line in lines)}
     return _parsed(Segmentation, journal, header).model_copy(update={"subjects": [rows[name] for name in sorted(rows)]})
 
 
-def start_journal(folder: Path, header: Segmentation) -> None:
-    """Begin the journal of a run; raises OSError if it cannot be written."""
-    append_line(folder / JOURNAL_NAME, header.model_dump())
+def start_journal(folder: Path, header: Segmentation, files: Iterable[Path]) -> None:
+    """Begin the journal of a run; raises OSError if it cannot be written.
+
+    Args:
+        folder: of the run.
+        header: the record without subjects.
+        files: that the run may write below the folder: after a kill they are known to be its own.
+    """
+    names = [path.as_posix() for path in files]
+    append_line(folder / JOURNAL_NAME, {"segmentation": header.model_dump(), "files": names})
+
+
+def claimed_files(folder: Path) -> list[str]:
+    """What a run that was killed may have written below its folder besides what it recorded."""
+    started = read_lines(folder / JOURNAL_NAME)
+    names = _of(started[0], "files") if started else []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def write_journal(folder: Path, subject: Subject) -> None:
@@ -274,6 +304,11 @@ _HEADER = (
     "status",
     "message",
 )
+
+
+def _of(entry: Any, key: str) -> Any:
+    """A part of the journal's first line; what is no such line is told by whoever parses the part."""
+    return entry.get(key) if isinstance(entry, dict) else None
 
 
 def _parsed(kind: type[_Read], path: Path, content: bytes | str) -> _Read:

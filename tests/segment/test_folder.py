@@ -228,10 +228,11 @@ def test_another_exclusion_is_refused_if_its_voxels_may_differ(place: Place) -> 
     run = place.run("a", record=header(exclude="/elsewhere"))
     run.add(done(place.folder, "a").model_copy(update={"exclude": excluded}), True)
     run.finish()
-    place.run("a", record=header(exclude=str(mask)), exclude={"a": mask})
     mask.write_bytes(b"larger stroke")
     with pytest.raises(InputError, match=r"options\.exclude: there /elsewhere, now .*/stroke\.nii$"):
         place.run("a", record=header(exclude=str(mask)), exclude={"a": mask})
+    mask.write_bytes(b"stroke")
+    place.run("a", record=header(exclude=str(mask)), exclude={"a": mask})
 
 
 def test_maps_allow_another_decision_for_all_subjects_of_a_folder(place: Place) -> None:
@@ -269,7 +270,7 @@ def test_force_removes_what_the_record_names_and_nothing_else(place: Place) -> N
     (place.folder / "notes.txt").touch()
     run = place.run("b", record=header(threshold=0.3), force=True)
     assert run.earlier == {}
-    assert place.files() == {"notes.txt", "volumes.csv"}
+    assert place.files() == {"notes.txt", "volumes.csv", "volumes.jsonl"}
 
 
 @pytest.fixture(params=["../victim.txt", "absolute", "linked/victim.txt"])
@@ -306,4 +307,4 @@ def test_files_that_a_new_row_does_not_name_are_removed(place: Place) -> None:
 def test_leftovers_of_a_kill_are_removed(place: Place) -> None:
     (place.folder / ".a_wmh.nii.gz.abcd_123.nii.gz").touch()
     place.run("a")
-    assert list(place.folder.iterdir()) == []
+    assert place.files() == {"volumes.jsonl"}

@@ -22,6 +22,7 @@ from nnunetv2_sa_unet.segment.record import (
     Options,
     Segmentation,
     Subject,
+    claimed_files,
     has_record,
     read_input,
     read_segmentation,
@@ -99,24 +100,25 @@ def test_the_journal_of_a_run_goes_before_the_record_without_a_line_that_was_cut
     header = segmentation.model_copy(update={"subjects": []})
     first, failed = segmentation.subjects
     # A run that was killed before its first record.
-    start_journal(tmp_path, header)
+    start_journal(tmp_path, header, [Path("a_wmh.nii.gz")])
     write_journal(tmp_path, first)
     with (tmp_path / JOURNAL_NAME).open("ab") as stream:
         stream.write(b'{"subject": "b", "sta')
     assert has_record(tmp_path)
+    assert claimed_files(tmp_path) == ["a_wmh.nii.gz"]
     assert read_segmentation(tmp_path) == segmentation.model_copy(update={"subjects": [first]})
     # One that went on with other options.
     write_segmentation(tmp_path, segmentation)
     assert not (tmp_path / JOURNAL_NAME).exists()
     later = header.model_copy(update={"options": Options(threshold=0.2)})
-    start_journal(tmp_path, later)
+    start_journal(tmp_path, later, [])
     again = failed.model_copy(update={"message": "again"})
     write_journal(tmp_path, again)
     assert read_segmentation(tmp_path) == later.model_copy(update={"subjects": [first, again]})
 
 
 def test_a_damaged_line_within_the_journal_is_refused(tmp_path: Path, segmentation: Segmentation) -> None:
-    start_journal(tmp_path, segmentation)
+    start_journal(tmp_path, segmentation, [])
     with (tmp_path / JOURNAL_NAME).open("ab") as stream:
         stream.write(b"\0\0\0\n")
     assert read_segmentation(tmp_path).subjects == []

@@ -74,7 +74,7 @@ def test_large_volumes_are_prepared_one_at_a_time(tmp_path: Path, monkeypatch: p
         under_way.add(found.name)
         most.append(len(under_way))
         nothing: dict[str, Any] = {}
-        return Prepared(found, [], None, None, [], [], Grid(image, "LPS"), nothing)
+        return Prepared(found, [], None, None, [], [], Grid(image, "LPS"), True, nothing)
 
     def stub_export(job: Job, prepared: Prepared, logits: None) -> Subject:
         under_way.remove(prepared.found.name)

@@ -1,0 +1,84 @@
+"""Whose files lie in the folder of a run: what no record names is somebody else's, and stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import below
+from nnunetv2_sa_unet.images.bids import sidecar_path
+from nnunetv2_sa_unet.segment.inputs import FoundSubject
+from nnunetv2_sa_unet.segment.record import TABLE_NAME, Segmentation, Subject, claimed_files
+from nnunetv2_sa_unet.text import printable
+
+__all__ = ["planned_files", "refuse_files_of_others", "written_files"]
+
+_LISTED = 5
+
+
+def written_files(folder: Path, row: Subject) -> Iterator[Path]:
+    """What the run of a row wrote, or may have.
+
+    Raises:
+        InputError: the row names a file outside of the folder.
+    """
+    for name in (row.mask, row.probabilities, row.alternatives):
+        if name is not None:
+            path = below(folder, name)
+            yield from (path, sidecar_path(path))
+
+
+def planned_files(subject: FoundSubject, maps: bool) -> Iterator[Path]:
+    """What a run writes for a subject, below its folder.
+
+    Args:
+        subject: of the run.
+        maps: whether its probabilities are kept.
+    """
+    yield subject.mask
+    if maps:
+        yield from (subject.probabilities, subject.alternatives)
+    if subject.volume is not None:
+        yield from map(sidecar_path, (subject.mask, *([subject.probabilities] if maps else [])))
+
+
+def refuse_files_of_others(
+    folder: Path, found: Segmentation | None, subjects: Sequence[FoundSubject], maps: bool
+) -> None:
+    """Refuse to overwrite what no run of ``segment`` wrote, and to segment what one did.
+
+    Args:
+        folder: of the run.
+        found: what an earlier run recorded there.
+        subjects: of the run.
+        maps: whether their probabilities are kept.
+
+    Raises:
+        InputError: a file that would be written is there and no record names it, or an input is a file that one names.
+    """
+    known = set(claimed_files(folder))
+    for row in found.subjects if found else ():
+        known |= {path.relative_to(folder).as_posix() for path in written_files(folder, row)}
+    planned = [path for subject in subjects for path in planned_files(subject, maps)]
+    if found is None:
+        planned.append(Path(TABLE_NAME))
+    _refuse(
+        (path for path in planned if path.as_posix() not in known and (folder / path).exists()),
+        f"{printable(folder)}: files are there that no run of segment wrote, and would be overwritten",
+        "move them, or choose another folder with -o",
+    )
+    ours = {(folder / name).resolve() for name in known}
+    inputs = (Path(one.path) for subject in subjects for one in subject.inputs if one.files is None)
+    _refuse(
+        (path for path in inputs if path.resolve() in ours),
+        f"{printable(folder)}: among the inputs are files that segment wrote there",
+        "name the images alone",
+    )
+
+
+def _refuse(paths: Iterable[Path], what: str, remedy: str) -> None:
+    names = [printable(path) for path in paths]
+    if names:
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        raise InputError(f"{what}: {', '.join(names[:_LISTED])}{more}; {remedy}")
