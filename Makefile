@@ -19,7 +19,8 @@ unexport PYTHONPATH nnUNet_raw nnUNet_preprocessed nnUNet_results nnUNet_extTrai
 .PHONY: test test-all check demo lint
 
 # A build folder left from before would bring removed modules back into the wheel.
-# The tests run on a copy in a folder without the package. Caches stay in the environment.
+# The tests run on a copy in a folder without the package, the files of one module in one of several processes, each
+# of which computes on one core. Caches stay in the environment.
 test:
 	rm -rf .venv-test build
 	$(PYTHON) -m venv .venv-test
@@ -31,7 +32,7 @@ test:
 	cd .venv-test/run && cache="$$(cd ../cache && pwd)" && \
 	SA_UNET_SHARED="$$SA_UNET_SHARED" SA_UNET_SOURCE="$(CURDIR)" SA_UNET_WHEEL="$$(echo "$(CURDIR)"/.venv-test/wheel/*.whl)" \
 	MPLCONFIGDIR="$$cache" TORCHINDUCTOR_CACHE_DIR="$$cache" TRITON_CACHE_DIR="$$cache" PYTHONSAFEPATH=1 \
-	../bin/pytest --basetemp=tmp $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 ../bin/pytest --basetemp=tmp -n logical --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 test-all:
 	$(MAKE) test PYTEST_ARGS="-m 'slow or not slow' $(PYTEST_ARGS)"

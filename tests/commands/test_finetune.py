@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ class NnUNet:
             module = move_plans_between_datasets
             patch.setattr(module, "nnUNet_preprocessed", variables["nnUNet_preprocessed"])
             patch.setattr(module, "nnUNet_raw", str(self.preprocessed.parents[1] / "raw"))
+            # Forks of a process that has threads, as this one may have, can wait for ever.
+            patch.setattr("nnunetv2.utilities.utils.Pool", ThreadPool)
             # The images are empty files.
             patch.setattr(
                 module,
