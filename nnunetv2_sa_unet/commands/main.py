@@ -11,12 +11,10 @@ import importlib
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
-from types import FrameType
-from typing import Any, NoReturn, TextIO, cast
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from typing import Any, TextIO, cast
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
@@ -32,10 +30,6 @@ COMMANDS = (
 
 #: What a terminal obeys instead of showing it; line ends, tabs and the returns of progress bars pass.
 _CODES = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\n\r\t"}
-
-
-class _Terminated(BaseException):
-    """Somebody asked the process to end."""
 
 
 class _Visible:
@@ -60,15 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; those of the process if None.
 
     Returns:
-        0 if all went well, 1 if the command found something wrong, 2 if its words could not be read, 130 and 143 if
-        it was interrupted or terminated.
+        0 if all went well, 1 if the command found something wrong, 2 if its words could not be read, 130 if it was
+        interrupted.
     """
     # The steps and workers that are started from here do not look for modules in the working folder.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(cast("TextIO", _Visible(sys.stdout))))
         stack.enter_context(redirect_stderr(cast("TextIO", _Visible(sys.stderr))))
-        stack.enter_context(_told_of_termination())
         return _main(arguments)
 
 
@@ -91,8 +84,6 @@ def _main(arguments: Sequence[str] | None) -> int:
         return _failed(str(error))
     except KeyboardInterrupt:
         return _failed("interrupted", 128 + signal.SIGINT)
-    except _Terminated:
-        return _failed("terminated", 128 + signal.SIGTERM)
     except BrokenPipeError:
         _let_go_of_the_output()
         return _failed("nobody reads the output any more")
@@ -118,24 +109,6 @@ def _let_go_of_the_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-
-
-@contextmanager
-def _told_of_termination() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that what was begun is cleaned up."""
-    # Only the main thread can.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(_: int, __: FrameType | None) -> NoReturn:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -59,19 +58,18 @@ def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         main(["doctor"])
 
 
-def test_termination_is_one_line_and_the_handler_is_put_back(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def run(_: argparse.Namespace) -> int:
-        os.kill(os.getpid(), signal.SIGTERM)
-        threading.Event().wait(5)
+def test_termination_is_the_systems_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler would be handed on to forks, which may lose the signal and never end: nnU-Net's pools are forks."""
+    found = []
+
+    def look(_: argparse.Namespace) -> int:
+        found.append(signal.getsignal(signal.SIGTERM))
         return 0
 
+    monkeypatch.setattr("nnunetv2_sa_unet.commands.doctor.run", look)
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(doctor, "run", run)
-    assert main(["doctor"]) == 143
-    assert capsys.readouterr().err == "error: terminated\n"
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert main(["doctor"]) == 0
+    assert found == [before]
 
 
 def test_the_terminal_is_shown_control_characters_and_does_not_obey_them(
