@@ -19,9 +19,12 @@ def measure():
     if not source:
         pytest.skip("SA_UNET_SOURCE does not name the source tree, which alone has the script")
     script = Path(source, "docs", "benchmarks", "networks.py")
+    # The script imports the modules beside it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, str(script), *TINY, *words], capture_output=True, text=True, check=False)
+        command = [sys.executable, str(script), *TINY, *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     return run
 
