@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import sha256
+from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import OTHER, WMH
 from nnunetv2_sa_unet.images.processes import mapping
-from nnunetv2_sa_unet.images.volumes import constant_problem, geometry_differences, read_volume, shape_problem
+from nnunetv2_sa_unet.images.volumes import constant_problem, read_volume, shape_problem
 
 __all__ = ["Checked", "SourceCase", "check_cases"]
 

@@ -15,8 +15,9 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below, complete_or_absent
 from nnunetv2_sa_unet.images.bids import describe_derivative, mask_path, write_sidecar
 from nnunetv2_sa_unet.images.folders import images_in
+from nnunetv2_sa_unet.images.geometry import geometry_differences, image_like
 from nnunetv2_sa_unet.images.masks import predicted_wmh
-from nnunetv2_sa_unet.images.volumes import geometry_differences, image_like, read_header, read_volume, shape_problem
+from nnunetv2_sa_unet.images.volumes import read_header, read_volume, shape_problem
 from nnunetv2_sa_unet.images.writing import write_image
 
 __all__ = ["write_derivative"]

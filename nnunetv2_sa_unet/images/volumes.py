@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.folders import DANGLING
-from nnunetv2_sa_unet.images.geometry import Header, geometry_differences, geometry_problem, image_like
+from nnunetv2_sa_unet.images.geometry import Header, geometry_problem
 from nnunetv2_sa_unet.images.nifti import is_nifti, nifti_remarks, read_nifti_header, read_nifti_values
 from nnunetv2_sa_unet.images.text_headers import check_bytes, read_stored
 from nnunetv2_sa_unet.text import is_utf8, one_line, printable
 
 __all__ = [
-    "constant_problem", "geometry_differences", "image_like", "itk_reason", "kind_problem", "read_header",
-    "read_remarked", "read_volume", "shape_problem", "with_itk",
+    "constant_problem", "itk_reason", "kind_problem", "read_header", "read_remarked", "read_volume", "shape_problem",
+    "with_itk",
 ]  # fmt: skip
 
 _Read = TypeVar("_Read")

@@ -18,6 +18,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.nnunet.checkpoints import FACTS_NAME, Checkpoint, read_checkpoint
 from nnunetv2_sa_unet.nnunet.names_in_plans import check_names
 from nnunetv2_sa_unet.plans.variants import VARIANTS
+from nnunetv2_sa_unet.text import one_line
 
 with redirect_stdout(StringIO()):
     # nnU-Net prints which of its folders are not set; a model folder is all that is needed here.
@@ -103,7 +104,7 @@ def load_model(
         ) from error
     # Whatever nnU-Net, torch and the code of trainers make of plans that do not fit: there is no end to it.
     except Exception as error:
-        reason = " ".join(str(error).split()) or "no reason given"
+        reason = one_line(error) or "no reason given"
         raise InputError(f"{folder}: nnU-Net cannot load this model: {type(error).__name__}: {reason[:500]}") from error
     return LoadedModel(predictor, checkpoints[0].configuration, files, n_channels)
 

@@ -11,8 +11,9 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import OTHER, WMH, BoolArray, reference_masks
-from nnunetv2_sa_unet.images.volumes import geometry_differences, read_volume, shape_problem
+from nnunetv2_sa_unet.images.volumes import read_volume, shape_problem
 from nnunetv2_sa_unet.scores.scoring import voxel_axes
 from nnunetv2_sa_unet.segment.record import Subject, read_input
 

@@ -9,8 +9,9 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.folders import images_in
+from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import BoolArray
-from nnunetv2_sa_unet.images.volumes import geometry_differences, read_volume, shape_problem
+from nnunetv2_sa_unet.images.volumes import read_volume, shape_problem
 
 __all__ = ["exclusion_masks", "read_exclusion"]
 

@@ -17,6 +17,7 @@ from nnunetv2_sa_unet.images.writing import read_back
 from nnunetv2_sa_unet.scores.lesion_sizes import LesionLoad, lesion_load, without_small
 from nnunetv2_sa_unet.segment.decision import Prediction
 from nnunetv2_sa_unet.segment.maps import write_alternatives
+from nnunetv2_sa_unet.segment.ownership import planned_files
 from nnunetv2_sa_unet.segment.preparation import Job, Prepared, failed_unexpectedly
 from nnunetv2_sa_unet.segment.record import Options, Subject
 from nnunetv2_sa_unet.segment.writing import FolderError, write_image, writing
@@ -42,10 +43,8 @@ def export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Sub
     except FolderError:
         raise
     except Exception as error:
-        for file in (prepared.found.mask, prepared.found.probabilities, prepared.found.alternatives):
-            path = below(job.folder, file)
-            path.unlink(missing_ok=True)
-            sidecar_path(path).unlink(missing_ok=True)
+        for file in planned_files(prepared.found, maps=True):
+            below(job.folder, file).unlink(missing_ok=True)
         return failed_unexpectedly(prepared.found, prepared.inputs, error)
 
 

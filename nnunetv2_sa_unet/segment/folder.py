@@ -66,8 +66,10 @@ class RunFolder:
         self._finished: dict[str, Subject] = {}
         self._segmenting_since, self._segmented = time.monotonic(), 0
         found = read_segmentation(folder) if has_record(folder) else None
-        refuse_files_of_others(folder, found, subjects, header.options.probabilities)
-        claimed = {Path(name) for name in claimed_files(folder)}
+        # A folder that holds maps of probabilities gets more of them, whatever this run was asked for.
+        maps = header.options.probabilities or (found is not None and found.options.probabilities)
+        claimed = claimed_files(folder)
+        refuse_files_of_others(folder, found, claimed, subjects, maps)
         if found is not None and force:
             _remove_all(folder, found)
             found = None
@@ -84,9 +86,8 @@ class RunFolder:
         files = (file for subject in subjects for file in (subject.mask, subject.alternatives))
         for place in {folder, *(below(folder, file).parent for file in files)}:
             remove_unfinished(place)
-        maps = header.options.probabilities
-        claimed |= {path for subject in subjects for path in planned_files(subject, maps)}
-        self._write_to_disk(lambda: start_journal(folder, header, sorted(claimed)))
+        planned = {path for subject in subjects for path in planned_files(subject, maps)}
+        self._write_to_disk(lambda: start_journal(folder, header, sorted(planned | set(map(Path, claimed)))))
 
     def add(self, row: Subject, is_new: bool) -> None:
         """Put a subject into the record and say how far the run is; from any thread."""

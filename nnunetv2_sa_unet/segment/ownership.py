@@ -9,12 +9,14 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below
 from nnunetv2_sa_unet.images.bids import sidecar_path
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
-from nnunetv2_sa_unet.segment.record import TABLE_NAME, Segmentation, Subject, claimed_files
+from nnunetv2_sa_unet.segment.record import TABLE_NAME, Segmentation, Subject
 from nnunetv2_sa_unet.text import printable
 
 __all__ = ["planned_files", "refuse_files_of_others", "written_files"]
 
 _LISTED = 5
+#: How the files of a BIDS derivative end; see ``images.bids.mask_path``.
+_WITH_SIDECAR = ("_mask.nii.gz", "_probseg.nii.gz")
 
 
 def written_files(folder: Path, row: Subject) -> Iterator[Path]:
@@ -26,7 +28,10 @@ def written_files(folder: Path, row: Subject) -> Iterator[Path]:
     for name in (row.mask, row.probabilities, row.alternatives):
         if name is not None:
             path = below(folder, name)
-            yield from (path, sidecar_path(path))
+            yield path
+            # Outside of BIDS nothing stands beside a mask, and a JSON file of its name is somebody else's.
+            if name.endswith(_WITH_SIDECAR):
+                yield sidecar_path(path)
 
 
 def planned_files(subject: FoundSubject, maps: bool) -> Iterator[Path]:
@@ -44,20 +49,25 @@ def planned_files(subject: FoundSubject, maps: bool) -> Iterator[Path]:
 
 
 def refuse_files_of_others(
-    folder: Path, found: Segmentation | None, subjects: Sequence[FoundSubject], maps: bool
+    folder: Path,
+    found: Segmentation | None,
+    claimed: Iterable[str],
+    subjects: Sequence[FoundSubject],
+    maps: bool,
 ) -> None:
     """Refuse to overwrite what no run of ``segment`` wrote, and to segment what one did.
 
     Args:
         folder: of the run.
         found: what an earlier run recorded there.
+        claimed: files below the folder that a run which was killed may have written.
         subjects: of the run.
         maps: whether their probabilities are kept.
 
     Raises:
         InputError: a file that would be written is there and no record names it, or an input is a file that one names.
     """
-    known = set(claimed_files(folder))
+    known = set(claimed)
     for row in found.subjects if found else ():
         known |= {path.relative_to(folder).as_posix() for path in written_files(folder, row)}
     planned = [path for subject in subjects for path in planned_files(subject, maps)]

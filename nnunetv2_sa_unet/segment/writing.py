@@ -11,6 +11,7 @@ import SimpleITK
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import temporary_beside
 from nnunetv2_sa_unet.images import writing as writing_images
+from nnunetv2_sa_unet.text import one_line
 
 __all__ = ["FolderError", "write_image", "writing"]
 
@@ -35,7 +36,7 @@ def writing(path: Path, size: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FolderError(f"{path}: cannot be written: {' '.join(str(error).split())}") from error
+        raise FolderError(f"{path}: cannot be written: {one_line(error)}") from error
     except FolderError:
         raise
     except (RuntimeError, InputError):
@@ -57,4 +58,4 @@ def _try_to_write(path: Path, size: int) -> None:
             for _ in range(0, size, _BLOCK):
                 stream.write(b"\1" * _BLOCK)
     except OSError as error:
-        raise FolderError(f"{path}: cannot be written: {' '.join(str(error).split())}") from error
+        raise FolderError(f"{path}: cannot be written: {one_line(error)}") from error

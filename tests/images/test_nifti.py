@@ -12,7 +12,8 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.volumes import geometry_differences, read_header, read_remarked
+from nnunetv2_sa_unet.images.geometry import geometry_differences
+from nnunetv2_sa_unet.images.volumes import read_header, read_remarked
 
 HEAD = np.random.default_rng(0).integers(0, 400, (12, 16, 6)).astype(np.int16)
 AFFINE = np.diag([2.0, 2.0, 6.5, 1.0])

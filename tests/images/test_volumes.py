@@ -11,7 +11,8 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.volumes import geometry_differences, itk_reason, read_header, read_volume
+from nnunetv2_sa_unet.images.geometry import geometry_differences
+from nnunetv2_sa_unet.images.volumes import itk_reason, read_header, read_volume
 
 
 def noise(path: Path) -> SimpleITK.Image:

@@ -76,6 +76,27 @@ def test_what_a_killed_run_may_have_written_is_its_own(tmp_path: Path) -> None:
     run(tmp_path, FoundSubject("a", ()))
 
 
+def test_a_map_of_somebody_else_stays_where_a_folder_gets_more_maps(tmp_path: Path) -> None:
+    first = run(tmp_path, FoundSubject("a", ()), maps=True)
+    first.add(row(tmp_path, "a"), True)
+    first.finish()
+    (tmp_path / "b_wmh_prob.nii.gz").write_text("made elsewhere")
+    with pytest.raises(InputError, match=r"no run of segment wrote.*: b_wmh_prob\.nii\.gz; move them"):
+        run(tmp_path, FoundSubject("b", ()))
+
+
+def test_a_json_file_beside_a_mask_goes_with_it_in_bids_alone(tmp_path: Path) -> None:
+    names = ["a_wmh", "sub-1_desc-wmh_mask"]
+    first = run(tmp_path, *(FoundSubject(name, ()) for name in names))
+    for name in names:
+        (tmp_path / f"{name}.nii.gz").touch()
+        (tmp_path / f"{name}.json").touch()
+        first.add(row(tmp_path, "a").model_copy(update={"subject": name, "mask": f"{name}.nii.gz"}), True)
+    first.finish()
+    run(tmp_path, FoundSubject("b", ()), force=True)
+    assert {path.name for path in tmp_path.glob("*[.]json")} == {"a_wmh.json"}
+
+
 def test_a_mask_that_segment_wrote_is_no_input(tmp_path: Path) -> None:
     first = run(tmp_path, FoundSubject("a", ()))
     first.add(row(tmp_path, "a"), True)

@@ -46,8 +46,8 @@ class _ChannelsLast(torch.autograd.Function):
 
     with mean and sums over a group. So the sums for scale and shift are all that ∂x needs beside x and ∂y.
 
-    A function of our own, because a training step takes 17 % more with torch's kernel over copies in the usual storage,
-    and 69 % more with torch's operations over channels-last storage (``docs/benchmarks/speed.md``).
+    A function of our own, because a training step takes 23 % more with torch's kernel over copies in the usual storage,
+    and 72 % more with torch's operations over channels-last storage (``docs/benchmarks/speed.md``).
     """
 
     @staticmethod
