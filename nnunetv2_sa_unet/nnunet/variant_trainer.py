@@ -27,7 +27,7 @@ from nnunetv2_sa_unet.nnunet.augmentation import (
     transposition_obstacle,
 )
 from nnunetv2_sa_unet.nnunet.averaging import WeightAverage
-from nnunetv2_sa_unet.nnunet.loss import PaperLoss
+from nnunetv2_sa_unet.nnunet.loss import PaperLoss, dice_alone
 from nnunetv2_sa_unet.nnunet.model_folder import (
     VERSION_KEY,
     check_network,
@@ -225,6 +225,8 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
 
     def _build_loss(self) -> torch.nn.Module:
         loss: torch.nn.Module = super()._build_loss()
+        if self.training_block.loss == "dice":
+            dice_alone(getattr(loss, "loss", loss))
         if self.training_block.loss != "paper":
             return loss
         paper_loss = PaperLoss(self.label_manager.has_regions, self.label_manager.ignore_label, self.is_ddp)

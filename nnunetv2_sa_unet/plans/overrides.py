@@ -49,7 +49,7 @@ class Training(_Strict):
             batch to batch and not from epoch to epoch. Fewer than the training has; not with ``plateau``.
         ema: decay of an exponential moving average of the weights over batches, which is what is validated and
             saved for prediction (nnU-Net: no average).
-        loss: ``nnunet`` is nnU-Net's Dice + cross-entropy; ``paper`` see ``nnunet.loss``.
+        loss: ``nnunet`` is nnU-Net's Dice + cross-entropy; ``paper`` and ``dice`` see ``nnunet.loss``.
         augmentation: ``nnunet`` is nnU-Net's; ``paper`` see ``nnunet.augmentation``; ``sites`` see
             ``nnunet.sites_augmentation``; ``none`` trains on unchanged patches.
         deep_supervision: losses at lower resolutions too (nnU-Net: true).
@@ -67,7 +67,7 @@ class Training(_Strict):
     lr_schedule: Literal["poly", "plateau"] | None = None
     warmup_iterations: PositiveInt | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    loss: Literal["nnunet", "paper"] | None = None
+    loss: Literal["nnunet", "paper", "dice"] | None = None
     augmentation: Literal["nnunet", "paper", "sites", "none"] | None = None
     deep_supervision: bool | None = None
     oversample_foreground_percent: Annotated[float, Field(ge=0, le=1)] | None = None
