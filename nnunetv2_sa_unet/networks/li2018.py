@@ -14,20 +14,20 @@ __all__ = ["Li2018"]
 
 
 class Li2018(UNet):
-    """U-Net with large kernels in the first stage of the encoder and no norm.
+    """U-Net with large kernels in the first stage of the encoder.
 
     As in the authors' code (wmh_ibbmTum): five stages of 64, 96, 128, 256 and 512 channels with two convolutions each,
     5×5 in the first stage and 3×3 in all others; ReLU; biases; max-pooling by 2; nearest upsampling; concatenation;
-    two 3×3 convolutions back to the channels of the skip connection; a 1×1 convolution. **No norm**: none is put in,
-    as an ensemble of other networks would not be theirs. Without one, a training can end where nothing is WMH; the
-    authors' script starts anew when the loss of an epoch stays above 0.99, and so should you (a fold of this network
-    whose Dice is 0 tells nothing about it). Their optimiser, Adam with 2e-4, is in the override ``li2018``; with
-    nnU-Net's learning rates it is more likely.
+    two 3×3 convolutions back to the channels of the skip connection; a 1×1 convolution.
 
     Deviations from the authors' code:
 
+    - **Batch norm** after every convolution (Keras' eps, 1e-3), where theirs has none: in their script it is written
+      and commented out. They train with Adam and 2e-4, and start anew when the loss of an epoch stays above 0.99. With
+      nnU-Net's learning rates, or those of ``quick``, the network without any norm does not train: after two batches
+      its logits did not fit into the 16 bit in which nnU-Net adds them up, and the prediction stopped.
     - The second convolution of the fourth stage has a kernel of 4×4 there, and of 3×3 here, as all around it: with
-      FLAIR and T1 and one output 8,283,457 parameters instead of 8,742,209.
+      FLAIR and T1 and one output, and without the norm, 8,283,457 parameters instead of 8,742,209.
     - One output for every label and a softmax, nnU-Net's, instead of a sigmoid; weights drawn as He et al. (2015)
       propose for ReLU, nnU-Net's habit, instead of Glorot's, Keras'.
     - Inputs are divisible by 16. Theirs are 200×200, cropped or padded around the middle; their pooling drops the odd

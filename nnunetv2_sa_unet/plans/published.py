@@ -52,17 +52,16 @@ def as_published(configuration: Mapping[str, Any], variant: PublishedVariant) ->
     depth = max(FEWEST_STAGES, _halvable(patch_size, min(wanted, len(features))))
     strides_per_stage = strides_of(depth, n_axes, patch_size, in_plane=False)
     check_divisible(patch_size, strides_per_stage)
-    first_kernel, eps = [variant.first_kernel] * n_axes, variant.norm_eps
     arch_kwargs = {
         "n_stages": depth,
         "features_per_stage": features[:depth],
         "conv_op": f"torch.nn.modules.conv.Conv{n_axes}d",
-        "kernel_sizes": [first_kernel, *kernels_of(depth - 1, n_axes, in_plane=False)],
+        "kernel_sizes": [[variant.first_kernel] * n_axes, *kernels_of(depth - 1, n_axes, in_plane=False)],
         "strides": strides_per_stage,
         "n_conv_per_stage": [variant.n_convs] * depth,
         "n_conv_per_stage_decoder": [variant.n_convs] * (depth - 1),
         "conv_bias": True,
-        **({"norm_op": None, "norm_op_kwargs": None} if eps is None else norm_of("batch", n_axes, eps)),
+        **norm_of("batch", n_axes, variant.norm_eps),
         "dropout_op": None,
         "dropout_op_kwargs": None,
         "nonlin": "torch.nn.ReLU",

@@ -59,7 +59,7 @@ class PublishedVariant(Variant):
         features: channels of each stage, finest first; as many stages as there are.
         first_kernel: edge of the kernels of the first stage; it is 3 in all others.
         n_convs: convolutions of each stage and of each step of the decoder.
-        norm_eps: of the batch norm after every convolution; no norm if None.
+        norm_eps: of the batch norm after every convolution.
         arguments: of the network's class, besides those that all have, or in their place.
         training: what of the paper's training the trainer takes over where the plans say nothing.
     """
@@ -67,7 +67,7 @@ class PublishedVariant(Variant):
     features: tuple[int, ...]
     first_kernel: int = 3
     n_convs: int = 2
-    norm_eps: float | None = None
+    norm_eps: float
     arguments: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -138,6 +138,7 @@ VARIANTS: dict[str, Variant] = {
             n_axes=2,
             features=(64, 96, 128, 256, 512),
             first_kernel=5,
+            norm_eps=1e-3,
             training={"loss": "dice"},
         ),
         PublishedVariant(

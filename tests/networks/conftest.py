@@ -118,7 +118,7 @@ NETWORKS = {
     "UNet3D-2d": describe(UNet3D, **PLANE),
     "AttentionUNet": describe(AttentionUNet, **MIXED),
     "AttentionUNet-2d": describe(AttentionUNet, **PLANE),
-    "Li2018": describe(Li2018, **PLANE | {"kernel_sizes": [[5, 5], [3, 3], [3, 3]]}, norm_op=None, norm_op_kwargs=None),
+    "Li2018": describe(Li2018, **PLANE | {"kernel_sizes": [[5, 5], [3, 3], [3, 3]]}),
     "UResNet": describe(UResNet, **PLANE, n_conv_per_stage=[1] * 3, n_conv_per_stage_decoder=[1] * 2),
     "UResNet-3d": describe(UResNet, **MIXED),
     "TrUENet": describe(TrUENet, **MIXED, first_kernels=[[1, 3, 3], [5, 1, 5], [5, 5, 1]]),
