@@ -213,15 +213,13 @@ def _members(results: Path, plans: str, configuration: str, words: Sequence[str]
             others = f"found {', '.join(folders)}" if folders else "found no model at all"
             raise InputError(f"{results}: no model TRAINER{ending}: {others}: name its plans with -p, configuration -c")
         return list(found.values())
-    nnunets = {word: member(word, plans, configuration) for word in words if word not in VARIANTS}
-    found |= {word: each for word, each in nnunets.items() if word not in found and each.folder in folders}
-    absent = [word for word in words if word not in found]
+    wanted = {word: found.get(word) or member(word, plans, configuration) for word in words}
+    absent = [each.folder for each in wanted.values() if each.folder not in folders]
     if absent:
         raise InputError(
-            f"--variants: no model {', '.join(f'{name}{ending}' for name in absent)} in {results}: expected all, or "
-            f"of: {', '.join(found) or 'none'}"
+            f"--variants: no model {', '.join(absent)} in {results}: expected all, or of: {', '.join(found) or 'none'}"
         )
-    return [found[word] for word in dict.fromkeys(words)]
+    return list(wanted.values())
 
 
 def _predicted(arguments: argparse.Namespace) -> _Input:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim
 from torch import nn
-from torch.nn import functional
 
 from nnunetv2_sa_unet.networks.unet import (
     Blocks,
@@ -187,7 +186,7 @@ class PlanesDecoder(nn.Module):
         if not self.deep_supervision:
             return _average(planes)
         return [
-            _average([_shrunk(logits, across, coarser) for across, logits in zip(_ACROSS, level, strict=True)])
+            _average([_shrunk(logits, across, coarser[across]) for across, logits in zip(_ACROSS, level, strict=True)])
             for coarser, *level in zip(self._coarser[:-1], *planes, strict=True)
         ]
 
@@ -196,10 +195,11 @@ def _average(planes: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(planes)).mean(0)
 
 
-def _shrunk(logits: torch.Tensor, across: int, coarser: Sequence[int]) -> torch.Tensor:
-    """Average along the axis ``across`` down to the grid that is ``coarser`` by these factors than the patch."""
-    window = [coarser[across] if axis == across else 1 for axis in range(len(coarser))]
-    return logits if coarser[across] == 1 else functional.avg_pool3d(logits, window)
+def _shrunk(logits: torch.Tensor, axis: int, step: int) -> torch.Tensor:
+    """Average every ``step`` voxels along an axis."""
+    size = logits.shape
+    grouped = logits.reshape(*size[: axis + 2], -1, step, *size[axis + 3 :])
+    return grouped.mean(axis + 3)
 
 
 def _in_plane(per_stage: Sequence[Sequence[int]], across: int) -> list[list[int]]:
