@@ -88,6 +88,8 @@ class Values(_Strict):
         batch_size: patches in a batch.
         features_per_stage: channels of each stage, finest first; entries beyond the depth are not used.
         depth: number of stages, or ``planned`` for nnU-Net's.
+        published_sizes: the systems of other papers keep those papers' widths and depth, whatever the two keys before
+            say; if false or left out, they take these.
         kernels: ``planned`` for nnU-Net's kernels and strides, for isotropic data.
         rates: dilation rates of the ASPP.
         attention_kernel: kernel of the spatial attention, one number per axis.
@@ -100,6 +102,7 @@ class Values(_Strict):
     batch_size: PositiveInt | None = None
     features_per_stage: Annotated[list[PositiveInt], Field(min_length=3)] | None = None
     depth: Annotated[int, Field(ge=3)] | Literal["planned"] | None = None
+    published_sizes: bool | None = None
     kernels: Literal["planned"] | None = None
     rates: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
     attention_kernel: list[PositiveInt] | None = None

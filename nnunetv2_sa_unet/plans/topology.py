@@ -131,7 +131,8 @@ def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) ->
     }
     if keep_kernels:
         rewritten["kernels"] = "planned"
-    sizes = {key: deepcopy(values[key]) for key in ("features_per_stage", "depth") if key in values}
+    kept = () if values.get("published_sizes") else ("features_per_stage", "depth")
+    sizes = {key: deepcopy(values[key]) for key in kept if key in values}
     return rewritten | ({SIZES: sizes} if sizes else {})
 
 

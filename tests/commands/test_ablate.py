@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,8 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for part in ("nnUNetPlans_2d", "nnUNetPlans_3d_fullres", "gt_segmentations"):
         (folder / part).mkdir(parents=True)
     for case in CASES:
-        (folder / "nnUNetPlans_3d_fullres" / f"{case}.b2nd").touch()
+        for part in ("nnUNetPlans_2d", "nnUNetPlans_3d_fullres"):
+            (folder / part / f"{case}.b2nd").touch()
     configurations = {name: {"data_identifier": f"nnUNetPlans_{name}"} for name in ("2d", "3d_fullres")}
     (folder / "nnUNetPlans.json").write_text(json.dumps({"configurations": configurations}))
     return folder
@@ -104,7 +106,7 @@ def test_nnunets_own_trainer_enters_by_the_names_of_its_plans(dataset: Path, cap
 
 
 def test_the_data_of_every_configuration_must_be_there(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (dataset / "nnUNetPlans_2d").rmdir()
+    shutil.rmtree(dataset / "nnUNetPlans_2d")
     message = fails(capsys, "--variants", "nnUNetTrainerSAUNet", "nnUNetTrainerLi2018")
     assert f"{dataset / 'nnUNetPlans_2d'}: no such folder: run nnUNetv2_preprocess" in message
     assert "-plans_name nnUNetPlans -c 3d_fullres 2d" in message

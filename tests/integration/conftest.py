@@ -19,7 +19,7 @@ import SimpleITK
 DATASET = "Dataset901_Tiny"
 # Seconds of training on one core: few channels, two batches.
 SHORT = {"num_epochs": 1, "num_iterations_per_epoch": 2, "num_val_iterations_per_epoch": 1}
-SMALL = {"batch_size": 2, "features_per_stage": [8, 8, 16, 16]}
+SMALL = {"batch_size": 2, "features_per_stage": [8, 8, 16, 16], "published_sizes": False}
 OVERRIDES = {
     "tiny": SMALL | {"training": SHORT | {"initial_lr": 0.002, "optimizer": "AdamW", "augmentation": "none"}},
     # What is left of the paper's override is its depth and its recipe.

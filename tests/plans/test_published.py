@@ -72,6 +72,12 @@ def test_every_number_of_the_winners_network_stands_in_the_plans(planned):
     }
 
 
+def recorded(configuration, values):
+    """What a configuration keeps of an override's sizes."""
+    patch = {"patch_size": [128, 128]} if "depth" not in values else {}
+    return apply_values(configuration, values | patch).get("sizes", {})
+
+
 @pytest.mark.parametrize(
     ("values", "features"),
     [
@@ -80,15 +86,14 @@ def test_every_number_of_the_winners_network_stands_in_the_plans(planned):
         ({"depth": 4}, [64, 96, 128, 256]),
         ({"depth": 3, "features_per_stage": [8, 16, 24, 32]}, [8, 16, 24]),
         ({"rates": [1, 2]}, [64, 96, 128, 256, 512]),
+        ({"depth": 4, "features_per_stage": [8, 16, 24, 32], "published_sizes": True}, [64, 96, 128, 256, 512]),
+        ({"depth": 4, "features_per_stage": [8, 16, 24, 32], "published_sizes": False}, [8, 16, 24, 32]),
     ],
 )
 def test_an_override_gives_widths_and_depth(planned, values, features):
-    # SA-UNet takes what it needs of them, and its depth follows from its own rule.
-    full = apply_values(planned("2d"), {"norm_groups": 8, "depth": 3} | values if "depth" not in values else values)
-    if "depth" not in values:
-        full["sizes"].pop("depth")
-
-    assert kwargs_of(apply_variant(full, LI))["features_per_stage"] == features
+    # The depth of SA-UNet follows from its own rule, which needs a width for each of its stages.
+    kwargs = kwargs_of(apply_variant(planned("2d") | {"sizes": recorded(planned("2d"), values)}, LI))
+    assert kwargs["features_per_stage"] == features
 
 
 def test_sizes_reach_a_system_through_the_files_of_plan(plans):
