@@ -79,6 +79,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model, find the subjects, segment them, write the table."""
+    from nnunetv2_sa_unet.commands.passed_over import print_passed_over
     from nnunetv2_sa_unet.images.bids import describe_derivative
     from nnunetv2_sa_unet.report import refuse_page_of_others, write_report
     from nnunetv2_sa_unet.segment.exclusion import exclusion_masks
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     found = find_subjects(arguments.inputs, segmenter.channels)
     subjects = found.subjects
-    _print_passed_over(found.passed_over)
+    print_passed_over(found.passed_over)
     masks = {}
     if arguments.exclude is not None:
         masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
@@ -156,15 +157,6 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.no_report:
             print(f"wrote {write_report(output)}")
         return status if found.is_complete else 1
-
-
-def _print_passed_over(passed_over: Sequence[PassedOver]) -> None:
-    """Name everything that is not used, once, by the reason; first what may have been meant to be."""
-    reasons: dict[tuple[bool, str], list[str]] = {}
-    for each in passed_over:
-        reasons.setdefault((each.harmless, each.reason), []).append(printable(each.path))
-    for (harmless, reason), paths in sorted(reasons.items()):
-        print(f"{'passed over' if harmless else 'LEFT OUT'}: {', '.join(paths)}: {reason}")
 
 
 def _conclude(output: Path, segmentation: Segmentation) -> int:

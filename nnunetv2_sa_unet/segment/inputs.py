@@ -172,6 +172,8 @@ def _with_a_usable_name(subject: FoundSubject) -> FoundSubject:
     for path in map(Path, paths):
         if path.is_symlink() and not path.exists():
             return FoundSubject(subject.name, (), f"{printable(path)}: {DANGLING}")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            return FoundSubject(subject.name, (), f"{printable(path)}: is a pipe or a device; expected a file")
     if len(subject.name.encode()) > _LONGEST_NAME:
         problem = f"a name of {len(subject.name.encode())} bytes; expected at most {_LONGEST_NAME}: rename it"
         return FoundSubject(subject.name, subject.inputs, problem, subject.remark, subject.volume)

@@ -16,6 +16,7 @@ from nnunetv2_sa_unet.files import below, sha256, temporary_beside
 from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import BoolArray
+from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.segment.decision import Prediction
 from nnunetv2_sa_unet.segment.exclusion import read_exclusion
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
@@ -186,7 +187,7 @@ def _read(
 
 def _hashed(one: Input) -> Input:
     path = Path(one.path)
-    files = [path] if one.files is None else [path / file for file in one.files]
+    files = files_of(path) if one.files is None else [path / file for file in one.files]
     try:
         return one.model_copy(update={"sha256": sha256(files)})
     except OSError as error:

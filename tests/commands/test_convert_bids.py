@@ -199,11 +199,14 @@ def test_what_looks_like_flair_and_is_not_used_is_named(
     left_out[freesurfer] = "FreeSurfer's format is not read"
     # None of the data set's images.
     write(bids / "sourcedata" / "sub-02" / "anat" / "sub-02_FLAIR.nii.gz", noise)
-    assert convert(bids) == 0
+    # The data set is made, and the status tells that more may have been meant to be in it.
+    assert convert(bids) == 1
     printed = capsys.readouterr().out
     for path, reason in left_out.items():
-        assert f"left out: {path}: {reason}" in printed
-    assert printed.count("left out: ") == len(left_out)
+        assert f"{'passed over' if 'complex' in reason else 'LEFT OUT'}: {path}: {reason}" in printed
+    assert printed.count("passed over: ") + printed.count("LEFT OUT: ") == len(left_out)
+    record = json.loads((raw / "Dataset600_BIDS" / "conversion.json").read_text())
+    assert {bids / each["path"] for each in record["left_out"]} == set(left_out)
     assert "6 training cases with a lesion mask, 1 cases to predict" in printed
 
 
