@@ -224,7 +224,7 @@ def reader(folder: Path) -> str | None:
 def _stored_record(folder: Path) -> dict[str, Any]:
     try:
         stored = json.loads((folder / _RECORD_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return stored if isinstance(stored, dict) else {}
 

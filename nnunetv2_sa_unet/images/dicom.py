@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def _pixels(read: DicomFile) -> NDArray[Any]:
     if len({plane.scale for plane in read.planes}) > 1:
         raise InputError(f"{read.path}: its frames have several scales (RescaleSlope); expected one for all")
     try:
-        said = _complaints() if "JPEG" in read.syntax else nullcontext([])
+        said: AbstractContextManager[list[str]] = _complaints() if "JPEG" in read.syntax else nullcontext([])
         with _with_preamble(read.path) as path, said as complaints:
             values: NDArray[Any] = SimpleITK.GetArrayFromImage(with_itk(path, lambda: SimpleITK.ReadImage(str(path))))
         if complaints:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -103,9 +104,10 @@ def _earlier_files(report: Path) -> Iterator[str]:
     """The files of an earlier report that lie in its folder."""
     try:
         names = json.loads((report / _FILES_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return
     for name in names if isinstance(names, list) else ():
         # A list that somebody changed must not reach beyond the folder.
-        if isinstance(name, str) and ".." not in Path(name).parts and not Path(name).is_absolute():
-            yield name
+        with suppress(InputError):
+            if isinstance(name, str) and below(report, name):
+                yield name

@@ -346,7 +346,9 @@ def test_a_table_that_leads_elsewhere_is_refused(
     (raw / "Dataset600_BIDS" / "cases.csv").write_text(f"case,split,subject,flair\nsub-01,test,01,{flair}\n")
     write(tmp_path / "predictions" / "sub-01.nii.gz", np.zeros(SHAPE, np.uint8))
     assert back(tmp_path / "predictions", tmp_path / "wmh") == 1
-    assert "cases.csv: expected the table of cases" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"cases.csv: {flair}: leads out of {tmp_path / 'wmh'}" in error
+    assert "expected the table of cases" in error
     assert not (tmp_path / "wmh").exists()
 
 

@@ -15,7 +15,7 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.report import write_report
-from nnunetv2_sa_unet.segment.record import read_segmentation
+from nnunetv2_sa_unet.segment.record import LeftOut, read_segmentation, write_segmentation
 
 #: Boxes (z, y, x) in the head of conftest.py: in the brain, in the scalp, at the lowest slice.
 INSIDE = (slice(6, 8), slice(60, 64), slice(30, 36))
@@ -293,3 +293,18 @@ def test_a_cohort_without_any_mask_has_a_page(make_run: Any) -> None:
     page = write_report(folder).read_text(encoding="utf-8")
     assert "all zero" in section(page, "broken")
     assert '<h2 id="distribution">' not in page
+
+
+def test_what_was_looked_at_and_not_used_is_on_the_page(make_run: Any, make_head: Any) -> None:
+    run = make_run()
+    run.add("a", make_head().add(*INSIDE))
+    folder = run.write()
+    left_out = [
+        LeftOut(path="in/<b>.mgz", reason="FreeSurfer's format is not read", harmless=False),
+        LeftOut(path="in/SR", reason="holds no image", harmless=True),
+    ]
+    write_segmentation(folder, read_segmentation(folder).model_copy(update={"left_out": left_out}))
+    page = write_report(folder).read_text(encoding="utf-8")
+    missed, passed = page.index("Looked at, and not used:"), page.index("Passed over as nothing to segment: 1")
+    assert missed < page.index("in/&lt;b&gt;.mgz: FreeSurfer&#39;s format is not read") < passed < page.index("in/SR")
+    assert "<b>" not in page
