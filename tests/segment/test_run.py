@@ -109,3 +109,14 @@ def test_a_file_of_many_slices_counts_with_all_of_them(tmp_path: Path, preamble:
     one = Input(path=str(tmp_path), sha256=None, files=["IM1"])
     assert run._voxels(FoundSubject("a", (one,))) == 8 * 6 * 5
     assert run._voxels(FoundSubject("a", (Input(path=str(tmp_path), sha256=None, files=["gone"]),))) == 0
+
+
+def test_the_hash_of_an_image_covers_the_file_of_its_voxels(tmp_path: Path) -> None:
+    path = tmp_path / "a.mhd"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.arange(60.0).reshape(3, 4, 5)), str(path))
+    found = FoundSubject("a", (Input(path=str(path), sha256=None),), "no matter")
+    before = refused(tmp_path, found).inputs[0].sha256
+    assert before == refused(tmp_path, found).inputs[0].sha256
+    (voxels,) = tmp_path.glob("*raw")
+    voxels.write_bytes(voxels.read_bytes()[::-1])
+    assert refused(tmp_path, found).inputs[0].sha256 != before
