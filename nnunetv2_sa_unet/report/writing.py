@@ -51,16 +51,20 @@ def write_report(folder: Path, references: Path | None = None) -> Path:
         The page.
 
     Raises:
-        InputError: there is no record of a segmentation, or no folder of references.
+        InputError: there is no record of a segmentation, or no folder of references, or the report would be written
+            elsewhere through a link.
     """
     segmentation = read_segmentation(folder)
     refuse_page_of_others(folder)
     truths, problems = _references(references, segmentation.subjects)
     report = folder / FOLDER_NAME
     earlier = set(_earlier_files(report))
+    planned = [name for row in segmentation.subjects for name in files_of(row.subject)]
+    for name in (_FILES_NAME, *SCRIPTS_AND_STYLES, *planned):
+        # A folder in it that is a link elsewhere is refused before anything is written.
+        below(folder, Path(FOLDER_NAME, name))
     for place in (folder, report, *(report / name for name in SUBFOLDERS)):
         remove_unfinished(place)
-    planned = [name for row in segmentation.subjects for name in files_of(row.subject)]
     # Should this be stopped halfway, the next run knows of all files that there may be.
     write_json(report / _FILES_NAME, sorted({*earlier, *SCRIPTS_AND_STYLES, *planned}))
     # Starting a process takes about as long as some subjects.

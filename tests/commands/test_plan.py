@@ -207,7 +207,12 @@ def test_unset_folders_are_named(monkeypatch, capsys):
         ("nnUNetPlans.json", '{"configurations": 7, "plans_name": "x"}', "configurations: found 7, expected a mapping"),
         ("nnUNetPlans.json", '{"configurations": {}}', "plans_name: found None, expected a text"),
         ("nnUNetPlans.json", '{"configurations": {"2d": null}, "plans_name": "x"}', "configurations.2d: found None"),
-        ("nnUNetPlans.json", '{"configurations": {"2d": {}}, "plans_name": "x"}', "is not as nnU-Net writes it"),
+        ("nnUNetPlans.json", '{"configurations": {"2d": {}}, "plans_name": "x"}', "2d: architecture: missing"),
+        (
+            "nnUNetPlans.json",
+            '{"configurations": {"2d": {"architecture": []}}, "plans_name": "x"}',
+            "is not as nnU-Net writes it",
+        ),
         ("dataset.json", "{}", "dataset.json: labels: found None, expected a mapping"),
         ("dataset.json", '{"labels": []}', "dataset.json: labels: found [], expected a mapping"),
         ("../../o.json", "[" * 100_000, "o.json: cannot be read as JSON (maximum recursion depth"),

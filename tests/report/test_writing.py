@@ -249,6 +249,25 @@ def test_a_list_of_files_that_points_elsewhere_removes_nothing_there(make_run: A
     assert "slices/a.jpg" in json.loads(listed.read_text())
 
 
+@pytest.mark.parametrize("place", ["report", "report/slices", "report/volumes"])
+def test_a_link_in_the_folder_leads_nothing_out_of_it(
+    make_run: Any, make_head: Any, tmp_path: Path, place: str
+) -> None:
+    run = make_run()
+    run.add("a", make_head().add(*INSIDE))
+    folder = run.write()
+    write_report(folder)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "thesis.txt").write_text("mine")
+    shutil.rmtree(folder / place)
+    (folder / place).symlink_to(victim)
+    (folder / "report.html").unlink()
+    with pytest.raises(InputError, match="leads out of"):
+        write_report(folder)
+    assert [path.name for path in victim.iterdir()] == ["thesis.txt"]
+
+
 def test_a_report_that_was_stopped_leaves_the_old_page_and_its_files_are_known(
     make_run: Any, make_head: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
