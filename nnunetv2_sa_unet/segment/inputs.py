@@ -222,7 +222,9 @@ def _file_subjects(images: Mapping[str, Sequence[Path]], channels: int) -> Itera
 def _dicom_subjects(folder: Path, channels: int) -> tuple[list[FoundSubject], list[PassedOver]]:
     """The subjects among the DICOM series in a folder and below it, and what is none."""
     tree = find_series(folder)
-    every, passed_over = tree.series, list(tree.passed_over)
+    every = tree.series
+    # What an earlier run wrote is no input.
+    passed_over = [each for each in tree.passed_over if not _lies_in_a_run(each.path, folder)]
     if not every:
         seen = "; ".join(f"{printable(each.path)}: {each.reason}" for each in passed_over if not each.harmless)
         raise InputError(
@@ -252,6 +254,11 @@ def _dicom_subjects(folder: Path, channels: int) -> tuple[list[FoundSubject], li
         found.append(FoundSubject(name, (), f"no FLAIR among its DICOM series: {listed}"))
         names.append(name)
     return found, passed_over
+
+
+def _lies_in_a_run(path: Path, top: Path) -> bool:
+    """Whether a file lies in a folder, below the one that was given, that ``segment`` wrote."""
+    return any((place / RECORD_NAME).exists() for place in path.parents if place != top and place.is_relative_to(top))
 
 
 def _as_passed_over(series: Series) -> PassedOver:
