@@ -24,7 +24,7 @@ __all__ = [
     "add_parser", "load_json", "load_override", "load_plans", "plans_name", "run", "write_if_allowed", "write_plans",
 ]  # fmt: skip
 
-_JSON_KINDS = {dict: "mapping", list: "list", str: "text"}
+_JSON_KINDS: dict[type, str] = {dict: "mapping", list: "list", str: "text"}
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

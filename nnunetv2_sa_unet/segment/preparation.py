@@ -174,7 +174,8 @@ def _read(
 
 def _images(inputs: Sequence[Input]) -> tuple[list[SimpleITK.Image], list[str]]:
     """The images of all channels, which lie on one grid, and remarks on how they were read."""
-    images, remarks = [], []
+    images: list[SimpleITK.Image] = []
+    remarks: list[str] = []
     for one in inputs:
         image, said = read_flair(Path(one.path), one.files)
         images.append(image)
