@@ -232,7 +232,7 @@ def load_json(path: Path, hint: str, **parts: type) -> Any:
 
 def load_plans(path: Path, hint: str) -> dict[str, Any]:
     """Read nnU-Net's plans; see :func:`load_json`."""
-    plans: dict[str, Any] = load_json(path, hint, configurations=dict, plans_name=str)
+    plans: dict[str, Any] = load_json(path, hint, configurations=dict)
     for name, configuration in plans["configurations"].items():
         if not isinstance(configuration, dict):
             raise InputError(f"{path}: configurations.{name}: found {configuration}, expected a mapping: {hint}")

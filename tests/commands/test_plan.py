@@ -205,7 +205,6 @@ def test_unset_folders_are_named(monkeypatch, capsys):
         ("nnUNetPlans.json", "{}", "nnUNetPlans.json: configurations: found None, expected a mapping: run"),
         ("nnUNetPlans.json", "[]", "nnUNetPlans.json: configurations: found None, expected a mapping: run"),
         ("nnUNetPlans.json", '{"configurations": 7, "plans_name": "x"}', "configurations: found 7, expected a mapping"),
-        ("nnUNetPlans.json", '{"configurations": {}}', "plans_name: found None, expected a text"),
         ("nnUNetPlans.json", '{"configurations": {"2d": null}, "plans_name": "x"}', "configurations.2d: found None"),
         ("nnUNetPlans.json", '{"configurations": {"2d": {}}, "plans_name": "x"}', "2d: architecture: missing"),
         (
