@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.arguments import add_device, at_least
-from nnunetv2_sa_unet.commands.plan import load_json, load_override, plans_name, write_plans
+from nnunetv2_sa_unet.commands.plan import load_json, load_override, load_plans, plans_name, write_plans
 from nnunetv2_sa_unet.datasets import FOLDERS, dataset_name, required_folder
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.discovery import EXTERNAL_TRAINERS
@@ -184,11 +184,11 @@ def _data(preprocessed: Path, members: Sequence[Member], plans: str, base: str) 
     folders: list[Path] = []
     for name, configurations in needed.items():
         path = preprocessed / f"{name}.json"
-        content = load_json(path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
+        content = load_plans(path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
         for configuration in dict.fromkeys(configurations):
             try:
-                folders.append(preprocessed / resolve(content, configuration)["data_identifier"])
-            except InputError as error:
+                folders.append(preprocessed / str(resolve(content, configuration)["data_identifier"]))
+            except (InputError, KeyError) as error:
                 raise InputError(f"{path}: configurations.{configuration}: {error}") from None
             for folder in (folders[-1], preprocessed / "gt_segmentations"):
                 if not folder.is_dir():
@@ -250,7 +250,10 @@ def check_folds(folds: Sequence[int], splits_file: Path) -> None:
 
     n_folds = NNUNETS_FOLDS
     if splits_file.is_file():
-        n_folds = len(load_json(splits_file, "remove it, and nnU-Net makes it anew"))
+        splits = load_json(splits_file, "remove it, and nnU-Net makes it anew")
+        if not isinstance(splits, list):
+            raise InputError(f"{splits_file}: found no list of folds: remove it, and nnU-Net makes it anew")
+        n_folds = len(splits)
     if folds[-1] >= n_folds:
         raise InputError(f"--folds: found {folds[-1]}, but there are {n_folds} folds, from 0 ({splits_file})")
 
