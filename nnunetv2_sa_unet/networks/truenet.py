@@ -133,7 +133,7 @@ class TrUENet(UNet):
                     halving=True,
                 )
             )
-        super().__init__(PlanesEncoder(encoders), PlanesDecoder(decoders, strides))  # type: ignore[arg-type]
+        super().__init__(PlanesEncoder(encoders, strides), PlanesDecoder(decoders, strides))  # type: ignore[arg-type]
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Count the values that all convolutions put out for one sample; see :class:`UNet`."""
@@ -142,11 +142,17 @@ class TrUENet(UNet):
 
 
 class PlanesEncoder(nn.Module):
-    """The encoders of the three planes, which see the same patch."""
+    """The encoders of the three planes, which see the same patch.
 
-    def __init__(self, planes: Sequence[Encoder]) -> None:
+    Args:
+        planes: axial, coronal, sagittal.
+        strides: of the plan, along all axes: what divides a patch for all three.
+    """
+
+    def __init__(self, planes: Sequence[Encoder], strides: Sequence[Sequence[int]]) -> None:
         super().__init__()
         self.planes = nn.ModuleList(planes)
+        self.strides = [list(stride) for stride in strides]
 
     def forward(self, x: torch.Tensor) -> list[list[torch.Tensor]]:
         """Return the outputs of every plane's stages, finest first."""
