@@ -14,7 +14,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.nn.modules import module as hooks_of_all_modules
 
-__all__ = ["observer"]
+__all__ = ["observer", "transform"]
 
 #: The hooks that :meth:`torch.nn.Module.__call__` runs for every module.
 _GLOBAL_HOOKS = (
@@ -29,8 +29,8 @@ def observer() -> str | None:
     """Name who is at work, or return None."""
     if _is_tracing():
         return "torch.jit.trace is at work"
-    if _functorch_stack() is not None:
-        return "a transform of torch.func is at work"
+    if transform() is not None:
+        return transform()
     if getattr(forward_ad, "_current_level", 0) >= 0:
         return "forward-mode differentiation is at work"
     if _dispatch_modes():
@@ -40,6 +40,11 @@ def observer() -> str | None:
     if any(getattr(hooks_of_all_modules, name, True) for name in _GLOBAL_HOOKS):
         return "a hook for all modules is registered"
     return None
+
+
+def transform() -> str | None:
+    """Name a transform such as ``torch.func.vmap`` that is at work, or return None."""
+    return None if _functorch_stack() is None else "a transform of torch.func is at work"
 
 
 def _private(module: str, name: str) -> Callable[..., Any]:
