@@ -54,7 +54,7 @@ class _Describe(torch.autograd.Function):
         from nnunetv2_sa_unet.networks.fast import attention_kernels
 
         (x,) = ctx.saved_tensors
-        if needs_torch():
+        if needs_torch(gradient):
             return gradients_by_torch(_describe_by_torch, (x,), gradient)[0]
         rows = rows_of(x)
         of_x = torch.empty_like(rows)
@@ -80,7 +80,7 @@ class _Weigh(torch.autograd.Function):
         from nnunetv2_sa_unet.networks.fast import attention_kernels
 
         x, score = ctx.saved_tensors
-        if needs_torch():
+        if needs_torch(gradient):
             return tuple(gradients_by_torch(_weigh_by_torch, (x, score), gradient))
         rows, scores = rows_of(x), rows_of(score)
         of_x, of_score = torch.empty_like(rows), torch.empty_like(scores)

@@ -106,7 +106,7 @@ class _GroupNormReLU(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, bias, mean, inverse = ctx.saved_tensors
         groups, eps, relu = ctx.arguments
-        if needs_torch():
+        if needs_torch(gradient):
             function = partial(_by_torch, groups=groups, eps=eps, relu=relu)
             return *gradients_by_torch(function, (x, weight, bias), gradient), None, None, None
         return *_backward(rows_of(x), rows_of(gradient), weight, bias, mean, inverse, relu), None, None, None

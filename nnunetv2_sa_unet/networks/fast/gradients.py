@@ -19,7 +19,9 @@ def gradients_by_torch(
         inputs: None where an input is absent; those that need no gradient get None.
         gradient: of the output.
     """
-    needed = [tensor for tensor in inputs if tensor is not None and tensor.requires_grad]
     with torch.enable_grad():
-        gradients = iter(torch.autograd.grad(function(*inputs), needed, gradient, create_graph=True))
-    return [next(gradients) if tensor is not None and tensor.requires_grad else None for tensor in inputs]
+        # Views, because one tensor may be several inputs.
+        views = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+        needed = [view for view in views if view is not None and view.requires_grad]
+        gradients = iter(torch.autograd.grad(function(*views), needed, gradient, create_graph=True))
+    return [next(gradients) if view is not None and view.requires_grad else None for view in views]

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from nnunetv2_sa_unet.networks.fast.observers import transform
+from nnunetv2_sa_unet.networks.fast.observers import is_many
 from nnunetv2_sa_unet.networks.fast.storage import is_channels_last
 
 __all__ = ["is_for_kernels", "needs_torch", "on_device_of", "power_of_two", "rows_of", "tile"]
@@ -54,9 +54,9 @@ def power_of_two(number: int) -> int:
     return 1 << (number - 1).bit_length()
 
 
-def needs_torch() -> bool:
+def needs_torch(gradient: torch.Tensor) -> bool:
     """Tell whether a backward pass has to be torch's operations.
 
-    Its gradients will be differentiated themselves, or there are many at once, as a transform has them.
+    What it puts out will be differentiated itself, or ``gradient`` stands for many.
     """
-    return torch.is_grad_enabled() or transform() is not None
+    return torch.is_grad_enabled() or is_many(gradient)
