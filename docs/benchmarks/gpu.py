@@ -55,8 +55,8 @@ NETWORKS = [
 #: Peak memory is compared with what plans of so many GB promise.
 GPU_MEMORIES = (8, 11, 24)
 _TRAINER, _NNUNETS = "nnUNetTrainerSAUNet", "nnUNetTrainer"
-#: Seconds that one process may take.
-_LIMIT = 240
+#: Seconds that one process may take, and on a CPU, where it is not the speed that is tried.
+_LIMIT, _DRY_LIMIT = 240, 1800
 
 
 @dataclass(frozen=True)
@@ -282,6 +282,7 @@ def main() -> None:
     store = folder / "gpu.json"
     found: dict[str, dict[str, Any]] = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
     found["setting"] = {"machine": machine(arguments.dry_run)}
+    limit = _DRY_LIMIT if arguments.dry_run else _LIMIT
     for step in steps(folder, arguments.dry_run, arguments.parts):
         part = found.setdefault(step.part, {})
         left = end - time.monotonic()
@@ -289,7 +290,7 @@ def main() -> None:
         try:
             if step.part in ("epoch", "memory") and left > 0:
                 make_data_set(folder, arguments.dry_run)
-            result = measure(step, folder, min(_LIMIT, left)) if left > 10 else "not measured: no time was left"
+            result = measure(step, folder, min(limit, left)) if left > 10 else "not measured: no time was left"
         # A data set that cannot be made is no reason to lose the rest.
         except (OSError, subprocess.CalledProcessError) as error:
             result = f"failed: {error}"
