@@ -25,6 +25,7 @@ from torch.nn import functional
 from nnunetv2_sa_unet.networks import fast
 from nnunetv2_sa_unet.networks.fast import network as of_network
 from nnunetv2_sa_unet.networks.fast.fused_norm import group_norm_relu
+from nnunetv2_sa_unet.networks.fast.launching import TRUSTED
 from nnunetv2_sa_unet.networks.fast.storage import channels_last
 from nnunetv2_sa_unet.networks.fast.trial import kernels_work
 from nnunetv2_sa_unet.networks.unet import UNet
@@ -35,6 +36,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 def stored(kernels: bool, network: nn.Module) -> Forward:
     """The faster formulations with the kernels over channels-last storage, or without them over the usual one."""
     of_network.kernels_work = lambda *_: kernels  # type: ignore[assignment]
+    TRUSTED.update({torch.device("cuda", index): kernels for index in range(torch.cuda.device_count())})
     return partial(fast.sa_unet, network)  # type: ignore[arg-type]
 
 
@@ -126,6 +128,7 @@ def exactness(patch: list[int], batch: int, device: str, dtypes: list[str]) -> l
             largest = float((found[0] - expected[0]).abs().max() / expected[0].abs().max())
             rows.append({"dtype": dtype, "way": way, "logits": errors[0], "largest": largest, "gradients": errors[1]})
     with torch.autocast(torch.device(device).type, DTYPES[dtypes[-1]]):
+        TRUSTED.clear()
         closed, works = fast.why_not_fast(built, x), kernels_work(built, x)
     rows.append({"way": f"door {'open' if closed is None else closed}; kernels {'work' if works else 'do not work'}"})
     return rows

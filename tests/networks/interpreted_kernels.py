@@ -289,6 +289,7 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     passes = cache(trial._passes.__wrapped__)
     monkeypatch.setattr(trial, "_passes", lambda device, *rest: passes(torch.device("cpu"), *rest))
     monkeypatch.setattr(trial, "_SIZE", (1, 3, 5))
+    monkeypatch.setattr(trial, "TRUSTED", {})
     return SimpleNamespace(device=torch.device("cuda", 0), dtype=torch.float32)
 
 

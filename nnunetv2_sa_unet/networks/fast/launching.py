@@ -10,11 +10,13 @@ import torch
 from nnunetv2_sa_unet.networks.fast.observers import is_many
 from nnunetv2_sa_unet.networks.fast.storage import is_channels_last
 
-__all__ = ["is_for_kernels", "needs_torch", "on_device_of", "power_of_two", "rows_of", "tile"]
+__all__ = ["TRUSTED", "is_for_kernels", "needs_torch", "on_device_of", "power_of_two", "rows_of", "tile"]
 
 #: Of a tile: two loads of 16 bytes for each of 128 threads where maps have 16 bit.
 _VALUES = 2048
 _WARPS = 4
+#: GPUs on which the kernels have been tried (:mod:`.trial`), and whether they have passed every time.
+TRUSTED: dict[torch.device, bool] = {}
 
 
 def is_for_kernels(x: torch.Tensor) -> bool:
@@ -24,7 +26,10 @@ def is_for_kernels(x: torch.Tensor) -> bool:
     which Triton interprets them (``TRITON_INTERPRET=1``). A single voxel, of which nobody can tell how it is stored,
     is left to torch.
     """
-    runs = x.device.type == "cuda" or (x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
+    if x.device.type == "cuda":
+        runs = TRUSTED.get(x.device, False)
+    else:
+        runs = x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
     return runs and is_channels_last(x) and not x.is_contiguous()
 
 

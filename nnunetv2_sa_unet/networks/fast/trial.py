@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nnunetv2_sa_unet.networks.attention import SpatialAttention
 from nnunetv2_sa_unet.networks.fast.fused_attention import describe, weigh
 from nnunetv2_sa_unet.networks.fast.fused_norm import group_norm_relu
+from nnunetv2_sa_unet.networks.fast.launching import TRUSTED
 from nnunetv2_sa_unet.networks.fast.storage import channels_last
 from nnunetv2_sa_unet.networks.norm import GroupNorm
 
@@ -35,8 +36,11 @@ def kernels_work(network: nn.Module, x: torch.Tensor) -> bool:
     """Tell whether maps of ``network`` can be normalised and weighed channels last by the kernels, on a GPU.
 
     Not with batch norm, whose maps stay as they are until somebody has measured it. The first time, and for what has
-    not been tried yet, the kernels are compiled and tried; where they fail a warning says why.
+    not been tried yet, the kernels are compiled and tried. Where they fail a warning says why, and none is used on that
+    GPU any more.
     """
+    if not TRUSTED.get(x.device, True):
+        return False
     modules = list(network.modules())
     norms = {(norm.num_channels, norm.num_groups, norm.affine) for norm in modules if type(norm) is GroupNorm}
     if x.device.type != "cuda" or not norms or any(isinstance(module, _BatchNorm) for module in modules):
@@ -44,7 +48,8 @@ def kernels_work(network: nn.Module, x: torch.Tensor) -> bool:
     kinds = {type(module) for module in modules}
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
     trial = partial(_passes, x.device, dtype, torch.is_grad_enabled(), nn.ReLU in kinds, SpatialAttention in kinds)
-    return all(trial(*norm) for norm in sorted(norms))
+    TRUSTED[x.device] = all(trial(*norm) for norm in sorted(norms))
+    return TRUSTED[x.device]
 
 
 @cache
