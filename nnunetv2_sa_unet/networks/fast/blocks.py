@@ -61,13 +61,15 @@ def convolve_merged(stack: Any, factors: Iterable[int], below: torch.Tensor, ski
 
 def _apply_after_convolution(modules: Iterable[nn.Module], x: torch.Tensor) -> torch.Tensor:
     """Apply what follows a convolution to its output, which nobody else reads: it may be overwritten."""
-    waiting = list(modules)
-    while waiting:
-        module = waiting.pop(0)
-        if type(module) is GroupNorm:
-            followed_by_relu = bool(waiting) and type(waiting[0]) is nn.ReLU
-            x = group_norm(module, x, followed_by_relu)
-            del waiting[:followed_by_relu]
+    remaining = iter(modules)
+    following = next(remaining, None)
+    while following is not None:
+        module, following = following, next(remaining, None)
+        if type(module) is GroupNorm and type(following) is nn.ReLU:
+            x = group_norm(module, x, relu=True)
+            following = next(remaining, None)
+        elif type(module) is GroupNorm:
+            x = group_norm(module, x)
         elif type(module) is nn.ReLU:
             x = functional.relu_(x)
         else:

@@ -29,7 +29,7 @@ _CAPABILITY = (7, 0)
 #: Of a trial: more rows than a program takes at once, and no multiple of anything.
 _SIZE = (3, 11, 19)
 #: Relative error that 16 bit explain; a wrong index or a wrong sum is far above it.
-_TOLERANCE = 0.02
+_TOLERANCE = 0.04
 
 
 def kernels_work(network: nn.Module, x: torch.Tensor) -> bool:
@@ -123,14 +123,15 @@ def _fault(
 
     # Of its own: a training draws the same numbers with and without a trial.
     generator = torch.Generator().manual_seed(0)
-    x = channels_last((3 + torch.randn(2, channels, *_SIZE, generator=generator)).to(device, dtype))
+    x, incoming = (torch.randn(2, channels, *_SIZE, generator=generator).to(device, dtype) for _ in range(2))
+    x = channels_last(3 + x)
     parameters = [torch.randn(channels, generator=generator).to(device) for _ in range(2)] if affine else []
     for name, ours, torchs, inputs in (
         ("the group norm", norm, norm_by_torch, (x, *parameters)),
         *([("the spatial attention", attend, attention_by_torch, (x,))] if attention else []),
     ):
-        found = _results(ours, [tensor.clone() for tensor in inputs])
-        expected = _results(torchs, [tensor.double() for tensor in inputs])
+        found = _results(ours, [tensor.clone() for tensor in inputs], incoming)
+        expected = _results(torchs, [tensor.double() for tensor in inputs], incoming.double())
         for one, other in zip(found, expected, strict=True):
             # Not a number is no smaller than anything.
             if not (one.double() - other).norm() <= _TOLERANCE * other.norm():
@@ -138,11 +139,12 @@ def _fault(
     return None
 
 
-def _results(function: Callable[..., torch.Tensor], inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+def _results(
+    function: Callable[..., torch.Tensor], inputs: list[torch.Tensor], incoming: torch.Tensor
+) -> list[torch.Tensor]:
     """The values of a function and, if there are gradients, those of its inputs."""
     if not torch.is_grad_enabled():
         return [function(*inputs)]
     leaves = [tensor.requires_grad_() for tensor in inputs]
     values = function(*leaves)
-    incoming = torch.linspace(-1, 2, values.numel(), device=values.device, dtype=values.dtype).reshape(values.shape)
     return [values.detach(), *torch.autograd.grad(values, leaves, incoming)]
