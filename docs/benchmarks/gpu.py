@@ -139,7 +139,10 @@ def make_data_set(folder: Path, dry: bool) -> None:
     import SimpleITK
 
     root = folder / "nnUNet_raw" / "Dataset001_Benchmark"
-    if (root / "made").exists():
+    # A data set that could not be made is not tried again.
+    if root.exists():
+        if not (root / "made").exists():
+            raise OSError(f"{root}: was not made to its end; see log.txt, and remove it to try again")
         return
     shape, cases = ((16, 40, 40), 2) if dry else ((40, 256, 256), 8)
     generator = np.random.default_rng(0)
@@ -161,7 +164,8 @@ def make_data_set(folder: Path, dry: bool) -> None:
     (patch, batch), features = (([16, 32, 32], 1), [8, 16, 24]) if dry else (([32, 256, 256], 4), [24, 48, 96, 192])
     values = {"patch_size": patch, "batch_size": batch, "features_per_stage": features, "depth": len(features)}
     override = folder / "benchmark.json"
-    override.write_text(json.dumps({"configurations": {"3d_fullres": values}}), encoding="utf-8")
+    contents = {"description": "the paper's size", "configurations": {"3d_fullres": values}}
+    override.write_text(json.dumps(contents), encoding="utf-8")
     call = command(folder)
     call("nnUNetv2_plan_and_preprocess", "-d", "1", "-c", "3d_fullres", "-np", "8" if not dry else "1")
     call("nnUNetv2_sa_unet", "plan", "-d", "1", "-c", "3d_fullres", "--override", str(override))
