@@ -167,7 +167,8 @@ def make_data_set(folder: Path, dry: bool) -> None:
     contents = {"description": "the paper's size", "configurations": {"3d_fullres": values}}
     override.write_text(json.dumps(contents), encoding="utf-8")
     call = command(folder)
-    call("nnUNetv2_plan_and_preprocess", "-d", "1", "-c", "3d_fullres", "-np", "8" if not dry else "1")
+    processes = "1" if dry else "8"
+    call("nnUNetv2_plan_and_preprocess", "-d", "1", "-c", "3d_fullres", "-np", processes, "-npfp", processes)
     call("nnUNetv2_sa_unet", "plan", "-d", "1", "-c", "3d_fullres", "--override", str(override))
     for memory in GPU_MEMORIES:
         named = folder / f"memory{memory}.json"

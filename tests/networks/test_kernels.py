@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from nnunetv2_sa_unet.networks import fast
 from nnunetv2_sa_unet.networks.fast.fused_norm import _parts_tile
 from nnunetv2_sa_unet.networks.fast.launching import power_of_two, tile
+from nnunetv2_sa_unet.networks.fast.trial import kernels_work
 
 pytest.importorskip("triton")
 
@@ -100,6 +103,16 @@ def assert_compile(dtype: str, capability: int, channels: int, affine: bool) -> 
 )
 def test_kernels_compile(dtype: str, capability: int, channels: int, affine: bool) -> None:
     assert_compile(dtype, capability, channels, affine)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_kernels_pass_their_trial_on_this_gpu(networks: dict[str, Any], dtype: torch.dtype) -> None:
+    network, x = networks["SAUNet"].build().cuda(), networks["SAUNet"].input().cuda()
+    for has_gradients in (True, False):
+        with torch.set_grad_enabled(has_gradients), torch.autocast("cuda", dtype):
+            assert fast.why_not_fast(network, x) is None
+            assert kernels_work(network, x)
 
 
 @pytest.mark.slow
