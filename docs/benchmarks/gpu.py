@@ -173,7 +173,7 @@ def make_data_set(folder: Path, dry: bool) -> None:
     for memory in GPU_MEMORIES:
         named = folder / f"memory{memory}.json"
         named.write_text(json.dumps({"description": f"for {memory} GB", "configurations": {}}), encoding="utf-8")
-        words = ("plan", "-d", "1", "-c", "3d_fullres", "--gpu-memory", str(memory), "--override", str(named))
+        words = ("plan", "-d", "1", "--gpu-memory", str(memory), "--override", str(named))
         call("nnUNetv2_sa_unet", *words)
     (root / "made").touch()
 
