@@ -113,7 +113,7 @@ def steps(folder: Path, dry: bool, parts: list[str]) -> Iterator[Step]:
 
 def nnunets_steps(part: str, folder: Path, dry: bool, device: str) -> Iterator[Step]:
     """Training by nnU-Net, which needs a data set: made of random numbers, in the folder, at the first step."""
-    variables = {name: str(folder / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
+    variables = nnunets_variables(folder)
     iterations, epochs = (2, 2) if dry else (250, 2)
     if part == "epoch":
         for trainer, plans in (
@@ -130,6 +130,13 @@ def nnunets_steps(part: str, folder: Path, dry: bool, device: str) -> Iterator[S
         yield Step(part, f"plan --gpu-memory {memory}", "epoch", words, variables)
 
 
+def nnunets_variables(folder: Path) -> dict[str, str]:
+    variables = {name: str(folder / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
+    # An installed package needs no such help, a source tree does.
+    trainers = HERE.parents[1] / "nnunetv2_sa_unet" / "discovery" / "trainers"
+    return variables | {"nnUNet_extTrainer": str(trainers)}
+
+
 def sized(dry: bool, words: dict[str, Any]) -> dict[str, Any]:
     return words | {"patch": [16, 32, 32], "batch": 1, "dtype": "bfloat16"} if dry else words
 
@@ -144,7 +151,7 @@ def make_data_set(folder: Path, dry: bool) -> None:
         if not (root / "made").exists():
             raise OSError(f"{root}: was not made to its end; see log.txt, and remove it to try again")
         return
-    shape, cases = ((16, 40, 40), 2) if dry else ((40, 256, 256), 8)
+    shape, cases = ((16, 40, 40), 5) if dry else ((40, 256, 256), 8)
     generator = np.random.default_rng(0)
     for number in range(cases):
         image = generator.normal(100, 20, shape).astype(np.float32)
@@ -179,7 +186,7 @@ def make_data_set(folder: Path, dry: bool) -> None:
 
 
 def command(folder: Path) -> Callable[..., None]:
-    variables = {name: str(folder / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
+    variables = nnunets_variables(folder)
 
     def call(program: str, *words: str) -> None:
         beside = Path(sys.executable).parent / program
