@@ -44,7 +44,12 @@ def weight_for(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     # The meta device, on which memory is estimated, knows no autocast.
     if device == "meta" or not torch.is_autocast_enabled(device) or not is_channels_last(x):
         return weight
-    return weight.to(torch.get_autocast_dtype(device), memory_format=_channels_last_of(weight))
+    dtype = torch.get_autocast_dtype(device)
+    if all(extent == 1 for extent in weight.shape[2:]):
+        # Both storages are one here, but for strides without a meaning, of which DistributedDataParallel would complain
+        # in the gradient: as a matrix it has none.
+        return weight.flatten(1).to(dtype).view(weight.shape)
+    return weight.to(dtype, memory_format=_channels_last_of(weight))
 
 
 def stored_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
