@@ -17,6 +17,7 @@ from nnunetv2_sa_unet.report.page import ASSETS, SCRIPTS_AND_STYLES, render_page
 from nnunetv2_sa_unet.report.section import SUBFOLDERS, examine, files_of
 from nnunetv2_sa_unet.segment.record import Subject
 from nnunetv2_sa_unet.segment.record_files import read_segmentation
+from nnunetv2_sa_unet.text import one_line
 
 __all__ = ["FOLDER_NAME", "PAGE_NAME", "refuse_page_of_others", "write_report"]
 
@@ -102,7 +103,8 @@ def _references(folder: Path | None, rows: Sequence[Subject]) -> tuple[dict[str,
             problems.append(f"{row.subject}: {found} in {folder}; not scored")
     if images:
         problems.append(f"no subject is called {', '.join(images)}: left out, in {folder}")
-    return truths, problems
+    # Names of files may be bytes that are no text.
+    return truths, [one_line(problem) for problem in problems]
 
 
 def _earlier_files(report: Path) -> Iterator[str]:

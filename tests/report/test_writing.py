@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -118,6 +119,7 @@ def test_references_that_cannot_be_used_are_named_and_the_rest_goes_on(
                 image.SetOrigin((0.0, 0.0, 0.0))
             SimpleITK.WriteImage(image, str(references / f"{name}.nii.gz"))
     shutil.copy(references / "good.nii.gz", references / "stranger.nii.gz")
+    shutil.copy(references / "good.nii.gz", os.fsencode(references) + b"/m\xfcller.nii.gz")  # no UTF-8
     SimpleITK.WriteImage(head.image(head.labels), str(references / "twice.nii"))
     cut = references / "cut.nii.gz"
     cut.write_bytes(cut.read_bytes()[:-40])
@@ -131,7 +133,7 @@ def test_references_that_cannot_be_used_are_named_and_the_rest_goes_on(
     words = html.unescape(page)
     assert "absent: no reference in" in words
     assert "twice: twice.nii and twice.nii.gz: keep one of them" in words
-    assert "no subject is called stranger" in words
+    assert r"no subject is called m\xfcller, stranger" in words
 
 
 def test_what_is_missing_is_said_and_the_rest_is_shown(make_run: Any, make_head: Any) -> None:
