@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 __all__ = ["SEGMENTATION_VERSION", "Decision", "Input", "LeftOut", "Model", "Options", "Segmentation", "Subject"]
 
 #: Raised whenever the same images, model and options give other masks than before.
 SEGMENTATION_VERSION = 1
+
+_Volume = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
@@ -146,11 +148,11 @@ class Subject(_Strict):
     orientation: str | None = None
     decision: Decision | None = None
     made_with: dict[str, str] | None = None
-    volume_ml: float | None = None
-    lesions: int | None = None
-    largest_ml: float | None = None
-    lesions_by_size: dict[str, int] | None = None
-    ml_by_size: dict[str, float] | None = None
+    volume_ml: _Volume | None = None
+    lesions: NonNegativeInt | None = None
+    largest_ml: _Volume | None = None
+    lesions_by_size: dict[str, NonNegativeInt] | None = None
+    ml_by_size: dict[str, _Volume] | None = None
 
 
 class LeftOut(_Strict):

@@ -26,6 +26,7 @@ from nnunetv2_sa_unet.images.volumes import read_volume
 from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES
 from nnunetv2_sa_unet.segment.journal import append_line, read_lines
 from nnunetv2_sa_unet.segment.record import Decision, Segmentation, Subject
+from nnunetv2_sa_unet.text import printable
 
 __all__ = [
     "JOURNAL_NAME", "RECORD_NAME", "TABLE_NAME", "claimed_files", "has_record", "read_input", "read_segmentation",
@@ -192,7 +193,8 @@ def _parsed(kind: type[_Read], path: Path, content: bytes | str) -> _Read:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "content"
         raise InputError(
-            f"{path}: {field}: {first['msg']}; expected the record that nnUNetv2_sa_unet segment of this version writes"
+            f"{path}: {field}: found {printable(str(first['input'])[:80])}: {first['msg']}; expected the record that "
+            "nnUNetv2_sa_unet segment of this version writes"
         ) from None
 
 

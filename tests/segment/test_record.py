@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,7 +175,7 @@ def test_a_folder_without_a_record_and_a_record_of_another_kind_are_refused(
     document = json.loads(path.read_text())
     document["subjects"][1]["status"] = "lost"
     path.write_text(json.dumps(document))
-    with pytest.raises(InputError, match=r"volumes.json: subjects.1.status: Input should be 'ok', "):
+    with pytest.raises(InputError, match=r"volumes.json: subjects.1.status: found lost: Input should be 'ok', "):
         read_segmentation(tmp_path)
     path.write_text("{")
     with pytest.raises(InputError, match=r"volumes.json: content: Invalid JSON"):
@@ -212,3 +213,16 @@ def test_files_hold_paths_relative_to_their_folder_and_memory_absolute_ones(
     # They may be moved together.
     moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
     assert read_input(read_segmentation(moved / "out").subjects[0]).GetSize() == (5, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("volume_ml", -0.2), ("volume_ml", "much"), ("lesions", -1), ("ml_by_size", {"small": -1})]
+)
+def test_values_that_no_run_writes_are_named(segmentation: Segmentation, tmp_path: Path, key: str, value: Any) -> None:
+    write_segmentation(tmp_path, segmentation)
+    record = json.loads((tmp_path / "volumes.json").read_text())
+    record["subjects"][0][key] = value
+    (tmp_path / "volumes.json").write_text(json.dumps(record))
+    found = value["small"] if isinstance(value, dict) else value
+    with pytest.raises(InputError, match=rf"volumes\.json: subjects\.0\.{key}.*: found {found}: Input should be"):
+        read_segmentation(tmp_path)
