@@ -29,7 +29,7 @@ test:
 	rm -rf .venv-test build
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/python -m pip install --quiet build
-	.venv-test/bin/python -m build --outdir .venv-test/wheel . > /dev/null
+	.venv-test/bin/python -m build --quiet --outdir .venv-test/wheel .
 	.venv-test/bin/python -m pip install --quiet "$$(echo .venv-test/wheel/*.whl)[test]"
 	mkdir .venv-test/run .venv-test/cache
 	cp -R tests pyproject.toml .venv-test/run
@@ -67,14 +67,14 @@ lint:
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-# mkdocstrings reads the sources; the command line's page is made from the parsers, which import no more than this.
-.venv-docs/ready: setup.cfg
+# The package is not installed: its docstrings are read from the sources, and its parsers import nothing large.
+.venv-docs/ready: docs/requirements.txt
 	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet "mkdocs >= 1.6, < 2" "mkdocs-material >= 9.6" "mkdocstrings[python]" packaging
+	.venv-docs/bin/python -m pip install --quiet --requirement docs/requirements.txt
 	touch $@
 
 docs: .venv-docs/ready
-	.venv-docs/bin/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
 
 .venv-dist/ready:
 	$(PYTHON) -m venv .venv-dist
@@ -85,8 +85,8 @@ docs: .venv-docs/ready
 dist: .venv-dist/ready
 	rm -rf build dist
 	export SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" && \
-	.venv-dist/bin/python -m build --outdir dist . > /dev/null && \
-	.venv-dist/bin/python -m build --wheel --outdir build/from-tree . > /dev/null
+	.venv-dist/bin/python -m build --quiet --outdir dist . && \
+	.venv-dist/bin/python -m build --quiet --wheel --outdir build/from-tree .
 	cmp dist/*.whl build/from-tree/*.whl
 	.venv-dist/bin/python -m twine check --strict dist/*
 
