@@ -24,8 +24,8 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.text import cell, is_utf8, one_line, printable
 
 __all__ = [
-    "below", "complete_or_absent", "held", "make_writable", "remove_unfinished", "sha256", "synced", "temporary_beside",
-    "write_json", "write_rows", "write_text",
+    "below", "complete_or_absent", "held", "locked", "make_writable", "remove_unfinished", "sha256", "synced",
+    "temporary_beside", "write_json", "write_rows", "write_text",
 ]  # fmt: skip
 
 # The umask can only be read by setting it, for all threads at once.
@@ -121,6 +121,29 @@ def below(folder: Path, name: str | Path) -> Path:
 
 
 @contextmanager
+def locked(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock file while the block runs; the system releases it when its process ends, however it ends.
+
+    Args:
+        path: of the file, whose folder is there.
+        wait: for another process to release it.
+
+    Yields:
+        whether it is held; False only if another process holds it and ``wait`` is false.
+    """
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@contextmanager
 def held(folder: Path, beside: bool = False) -> Iterator[None]:
     """Hold a folder for this process alone while the block runs; a kill releases it.
 
@@ -136,32 +159,30 @@ def held(folder: Path, beside: bool = False) -> Iterator[None]:
         raise InputError(f"{printable(place)}: there is no such folder")
     start = f".{folder.name}" if beside else ""
     path = place / f"{start}.lock"
-    lock = FileLock(path, timeout=0)
     # Apart from the lock itself: some systems do not let others read what is locked.
     holder = place / f"{start}.lock.json"
-    try:
-        lock.acquire()
-        while not path.exists():
-            # Its last holder removed it between our opening and our locking: nobody else would see this lock.
-            lock.release()
-            lock.acquire()
-    except Timeout:
-        raise InputError(
-            f"{printable(folder)}: another run is writing there ({_who(holder)}): wait for it to end, or choose "
-            "another folder"
-        ) from None
-    try:
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        since = datetime.now().astimezone().isoformat(timespec="seconds")
-        who = {"process": os.getpid(), "host": socket.gethostname(), "since": since, "command": command}
-        holder.write_text(json.dumps(who) + "\n", encoding="utf-8")
-        yield
-    finally:
-        # While it is still held, so that what is removed is ours.
-        with suppress(OSError):
-            holder.unlink(missing_ok=True)
-            path.unlink()
-        lock.release()
+    while True:
+        with locked(path) as is_ours:
+            if not is_ours:
+                raise InputError(
+                    f"{printable(folder)}: another run is writing there ({_who(holder)}): wait for it to end, or "
+                    "choose another folder"
+                )
+            if not path.exists():
+                # Its last holder removed it between our opening and our locking: nobody else would see this lock.
+                continue
+            try:
+                command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+                since = datetime.now().astimezone().isoformat(timespec="seconds")
+                who = {"process": os.getpid(), "host": socket.gethostname(), "since": since, "command": command}
+                holder.write_text(json.dumps(who) + "\n", encoding="utf-8")
+                yield
+                return
+            finally:
+                # While it is still held, so that what is removed is ours.
+                with suppress(OSError):
+                    holder.unlink(missing_ok=True)
+                    path.unlink()
 
 
 def _who(holder: Path) -> str:

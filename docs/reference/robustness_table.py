@@ -6,6 +6,7 @@ python docs/reference/robustness_table.py --write    puts it into robustness.md
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import os
 import re
@@ -17,11 +18,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below
 from nnunetv2_sa_unet.images.dicom import read_series_remarked
 from nnunetv2_sa_unet.images.dicom_series import find_series
+from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.folders import images_and_others
 from nnunetv2_sa_unet.images.masks import predicted_wmh, reference_masks
 from nnunetv2_sa_unet.images.volumes import read_remarked
@@ -65,6 +68,9 @@ def rows() -> Iterator[tuple[str, str, str]]:
     yield from nifti_rows()
     yield from other_format_rows()
     yield from dicom_rows()
+    yield from compression_rows()
+    yield from dicom_tree_rows()
+    yield from value_rows()
     yield from mask_rows()
     yield from name_rows()
 
@@ -154,6 +160,119 @@ def dicom_rows() -> Iterator[tuple[str, str, str]]:
             path.write_bytes(kept[lost])
             problem = find_series(folder).series[0].problem.replace(f"{folder}: ", "")
             yield "DICOM", f"the last slice is lost ({lost})", f"refused: {problem}"
+
+
+def compression_rows() -> Iterator[tuple[str, str, str]]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "a.nii.gz"
+        image = SimpleITK.GetImageFromArray(np.arange(1000, dtype=np.int16).reshape(10, 10, 10))
+        SimpleITK.WriteImage(image, str(path))
+        whole = path.read_bytes()
+        plain = gzip.decompress(whole)
+        for what, content in (
+            ("not compressed, named .nii.gz", plain),
+            ("compressed twice", gzip.compress(whole)),
+            ("bytes that follow the compressed ones", whole + b"more"),
+            ("zeros that follow the compressed bytes", whole + bytes(512)),
+            ("two compressed parts", gzip.compress(plain[:500]) + gzip.compress(plain[500:])),
+            ("two compressed parts, the second cut", gzip.compress(plain[:500]) + gzip.compress(plain[500:])[:-9]),
+            ("a pointer of Git LFS", b"version https://git-lfs.github.com/spec/v1"),
+            ("a pointer of git-annex", b"../.git/annex/objects/a.nii.gz"),
+            ("a web page", b"<!DOCTYPE html>"),
+            ("nothing, compressed", gzip.compress(b"")),
+        ):
+            path.write_bytes(content)
+            yield "NIfTI", what, said(folder, lambda: read_remarked(path))
+        for ending in (".nhdr", ".mhd"):
+            SimpleITK.WriteImage(image, str(folder / f"b{ending}"))
+            header = (folder / f"b{ending}").read_text().replace("b.raw", "LIST")
+            (folder / f"b{ending}").write_text(header)
+            yield (
+                _format(ending),
+                "voxels in a list of files",
+                said(folder, lambda e=ending: read_remarked(folder / f"b{e}")),
+            )
+        for written, odd in (("c.mha", "c.MHA"), ("c.nii", "c.Nii")):
+            SimpleITK.WriteImage(image, str(folder / written))
+            (folder / written).rename(folder / odd)
+            yield "name", f"`{odd}`", said(folder, lambda odd=odd: read_remarked(folder / odd))
+        os.mkfifo(folder / "d.nii.gz")
+        yield "name", "a pipe named as an image", said(folder, lambda: read_remarked(folder / "d.nii.gz"))
+
+
+def dicom_tree_rows() -> Iterator[tuple[str, str, str]]:
+    writer = tests_of("conftest")
+
+    def read(folder: Path) -> str:
+        tree = find_series(folder)
+        lines = [f"passed over, status {0 if each.harmless else 1}: {each.reason}" for each in tree.passed_over]
+        for one in tree.series:
+            if one.problem:
+                lines.append("refused: " + one.problem.replace(f"{folder}: ", ""))
+            elif not one.flair:
+                lines.append("not taken for FLAIR by its header, where other series are")
+            else:
+                lines.append(said(folder, lambda one=one: read_series_remarked(one.folder, one.files)))
+        return "; ".join(lines).replace(f"{folder}/", "")
+
+    def parts(folder: Path) -> None:
+        for kept, instance in ((range(3), "1.2.3.8"), (range(3, 6), "1.2.3.9")):
+            made = writer.enhanced(writer.HEAD[list(kept)], list(kept))
+            made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = instance
+            writer.save(made, folder / instance)
+
+    def bare(folder: Path) -> None:
+        path = writer.save(writer.enhanced(writer.HEAD, range(6)), folder / "IM1")
+        path.write_bytes(path.read_bytes()[132:])
+
+    def unknown(folder: Path) -> None:
+        for path in writer.write_slices(folder):
+            path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0"))
+
+    def without(index: int) -> Callable[[Path], None]:
+        return lambda folder: writer.write_slices(folder)[index].unlink()
+
+    def every_second(folder: Path) -> None:
+        for path in writer.write_slices(folder)[1::2]:
+            path.unlink()
+
+    def empty(folder: Path) -> None:
+        writer.write_slices(folder / "P1")
+        (folder / "P2").mkdir()
+
+    def tagged(**tags: Any) -> Callable[[Path], None]:
+        return lambda folder: writer.write_slices(folder, **tags)
+
+    for what, make in (
+        ("a series in two files of many slices", parts),
+        ("many frames without the first 132 bytes", bare),
+        ("an encoding that nobody knows", unknown),
+        ("the first slice is not there", without(0)),
+        ("a slice in the middle is not there", without(3)),
+        ("every second slice is not there", every_second),
+        ("an empty folder of a patient", empty),
+        ("a reformation (ImageType MPR)", tagged(ImageType=["DERIVED", "SECONDARY", "MPR"])),
+        ("a projection (ImageType)", tagged(ImageType=["DERIVED", "SECONDARY", "PROJECTION IMAGE"])),
+        ("a localizer that is called FLAIR", tagged(ImageType=["ORIGINAL", "PRIMARY", "M", "LOCALIZER"])),
+    ):
+        with tempfile.TemporaryDirectory() as name:
+            make(Path(name))
+            yield "DICOM", what, read(Path(name))
+
+
+def value_rows() -> Iterator[tuple[str, str, str]]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for what, values in (
+            ("every voxel is 7", np.full((4, 8, 8), 7.0)),
+            ("values up to 1e20", np.arange(256.0).reshape(4, 8, 8) * 1e18),
+            ("values up to 1e-9", np.arange(256.0).reshape(4, 8, 8) * 1e-12),
+            ("NaN", np.full((4, 8, 8), np.nan)),
+            ("infinite", np.full((4, 8, 8), np.inf)),
+        ):
+            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(folder / "a.nii"))
+            yield "image", what, said(folder, lambda: read_flair(folder / "a.nii"))
 
 
 def mask_rows() -> Iterator[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.arguments import add_device, at_least
-from nnunetv2_sa_unet.commands.plan import load_json, load_override, plans_name, write_plans
+from nnunetv2_sa_unet.commands.plan import load_json, load_override, load_plans, plans_name, write_plans
 from nnunetv2_sa_unet.datasets import FOLDERS, dataset_name, required_folder
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.discovery import EXTERNAL_TRAINERS
@@ -142,10 +142,10 @@ def _study(arguments: argparse.Namespace) -> tuple[Study, Path]:
         load_override(word)
     plans = plans_name(arguments.base, arguments.override) if arguments.override else arguments.base
     base_path = preprocessed / f"{arguments.base}.json"
-    base = load_json(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
+    base = load_plans(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
     try:
-        data = preprocessed / resolve(base, arguments.configuration)["data_identifier"]
-    except InputError as error:
+        data = preprocessed / str(resolve(base, arguments.configuration)["data_identifier"])
+    except (InputError, KeyError) as error:
         raise InputError(f"{base_path}: configurations.{arguments.configuration}: {error}") from None
     for needed in (data, preprocessed / "gt_segmentations"):
         if not needed.is_dir():
@@ -212,7 +212,10 @@ def check_folds(folds: Sequence[int], splits_file: Path) -> None:
 
     n_folds = NNUNETS_FOLDS
     if splits_file.is_file():
-        n_folds = len(load_json(splits_file, "remove it, and nnU-Net makes it anew"))
+        splits = load_json(splits_file, "remove it, and nnU-Net makes it anew")
+        if not isinstance(splits, list):
+            raise InputError(f"{splits_file}: found no list of folds: remove it, and nnU-Net makes it anew")
+        n_folds = len(splits)
     if folds[-1] >= n_folds:
         raise InputError(f"--folds: found {folds[-1]}, but there are {n_folds} folds, from 0 ({splits_file})")
 

@@ -6,11 +6,14 @@ import argparse
 import importlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.arguments import at_least
 from nnunetv2_sa_unet.datasets import required_folder
 from nnunetv2_sa_unet.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunetv2_sa_unet.convert.raw_dataset import Made
 
 __all__ = ["add_dataset_arguments", "add_parser", "new_dataset", "print_result", "run"]
 
@@ -52,11 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def print_result(folder: Path, made: bool) -> None:
-    """Say where the data set is, and what is to be known of one that was there."""
+def print_result(folder: Path, made: Made) -> None:
+    """Say how files were read, where the data set is, and what is to be known of one that was there."""
     from nnunetv2_sa_unet.convert.raw_dataset import reader
 
-    print(f"Written: {folder}" if made else f"There already, and nothing was changed: {folder}")
+    for remark in made.remarks:
+        print(f"note: {remark}")
+    print(f"Written: {folder}" if made.is_new else f"There already, and nothing was changed: {folder}")
     if reader(folder) is None:
         print(
             "note: an older version made it: nnU-Net reads its images in the order of their voxels and does not turn "

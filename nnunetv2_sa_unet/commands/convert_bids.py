@@ -41,10 +41,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the volumes, make the data set, say what is in it."""
+    from nnunetv2_sa_unet.commands.passed_over import print_passed_over
     from nnunetv2_sa_unet.convert.bids import find_cases
     from nnunetv2_sa_unet.convert.raw_dataset import Recipe, make_dataset
     from nnunetv2_sa_unet.images.processes import default_processes
-    from nnunetv2_sa_unet.text import printable
 
     folder = new_dataset(arguments.dataset, "BIDS")
     source: Path = arguments.source.absolute()
@@ -54,8 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise InputError(f"{path}: no such folder; expected a BIDS data set")
     mask = dict(arguments.mask)
     found = find_cases(source, derivatives, mask, arguments.unlabelled)
-    for each in found.passed_over:
-        print(f"left out: {printable(each.path)}: {each.reason}")
+    print_passed_over(found.passed_over)
     for remark in found.remarks:
         print(f"note: {remark}")
     recipe = Recipe(
@@ -66,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         {"format": "bids", "mask": mask},
     )
     cases, processes = found.cases, arguments.processes or default_processes()
-    made = make_dataset(folder, source, cases, found.problems, recipe, arguments.force, processes)
+    made = make_dataset(folder, source, cases, found.problems, recipe, arguments.force, processes, found.passed_over)
     training = sum(case.training for case in cases)
     print(f"{training} training cases with a lesion mask, {len(cases) - training} cases to predict")
     print_result(folder, made)
@@ -76,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     if training < len(cases):
         print(f"Predict: nnUNetv2_predict -i {folder / 'imagesTs'} -o PREDICTIONS -d DATASET_OF_THE_MODEL …")
         print(f"Back:    nnUNetv2_sa_unet convert to-bids PREDICTIONS -d {number} -o DERIVATIVE")
-    return 0
+    return 0 if all(each.harmless for each in found.passed_over) else 1
 
 
 def _entity(word: str) -> tuple[str, str]:

@@ -105,7 +105,9 @@ def run(arguments: argparse.Namespace) -> int:
     raw, preprocessed, results = (
         Path(required_folder(f"nnUNet_{name}")) / dataset for name in ("raw", "preprocessed", "results")
     )
-    description = load_json(raw / "dataset.json", "put the data set there in nnU-Net's raw format")
+    description = load_json(
+        raw / "dataset.json", "put the data set there in nnU-Net's raw format", labels=dict, file_ending=str
+    )
     cases = _training_cases(raw, description)
     _check_fold(arguments.fold, cases, [preprocessed, raw])
     device = choose_device(arguments.device)
@@ -216,7 +218,7 @@ def _copy_description(raw: Path, preprocessed: Path) -> None:
 
 def _fingerprint(number: str, preprocessed: Path, n_cases: int) -> None:
     path = preprocessed / "dataset_fingerprint.json"
-    if not path.exists() or len(load_json(path, "remove it")["spacings"]) != n_cases:
+    if not path.exists() or len(load_json(path, "remove it", spacings=list)["spacings"]) != n_cases:
         _call("nnUNetv2_extract_fingerprint", "-d", number, "--clean", "--verify_dataset_integrity")
 
 
@@ -251,7 +253,9 @@ def _compare_patch(configuration: Mapping[str, Any], plans: Mapping[str, Any], p
     """Say so if most of a patch would be padding."""
     import numpy as np
 
-    fingerprint = load_json(preprocessed / "dataset_fingerprint.json", "remove it")
+    fingerprint = load_json(
+        preprocessed / "dataset_fingerprint.json", "remove it", shapes_after_crop=list, spacings=list
+    )
     shapes, spacings = (np.array(fingerprint[key], float) for key in ("shapes_after_crop", "spacings"))
     patch = np.array(configuration["patch_size"])
     spacing = np.array(configuration["spacing"])

@@ -30,6 +30,8 @@ COMMANDS = (
 
 #: What a terminal obeys instead of showing it; line ends, tabs and the returns of progress bars pass.
 _CODES = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\n\r\t"}
+# Bytes of names that are no UTF-8, as Python keeps them.
+_CODES |= {0xDC00 + number: f"\\x{number:02x}" for number in range(0x80, 0x100)}
 
 
 class _Visible:

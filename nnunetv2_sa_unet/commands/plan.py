@@ -20,7 +20,11 @@ from nnunetv2_sa_unet.files import write_json
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.plans.overrides import Override
 
-__all__ = ["add_parser", "load_json", "load_override", "plans_name", "run", "write_if_allowed", "write_plans"]
+__all__ = [
+    "add_parser", "load_json", "load_override", "load_plans", "plans_name", "run", "write_if_allowed", "write_plans",
+]  # fmt: skip
+
+_JSON_KINDS: dict[type, str] = {dict: "mapping", list: "list", str: "text"}
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -95,10 +99,12 @@ def _rewritten(arguments: argparse.Namespace, overrides: Mapping[str, Override],
     from nnunetv2_sa_unet.plans.configurations import override_plans
 
     base_name = arguments.base or "nnUNetPlans"
-    base = load_json(
-        folder / f"{base_name}.json", "run nnUNetv2_plan_and_preprocess first, or name other plans with -p"
-    )
-    plans = override_plans(base, list(overrides.values()), arguments.configurations)
+    path = folder / f"{base_name}.json"
+    base = load_plans(path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
+    try:
+        plans = override_plans(base, list(overrides.values()), arguments.configurations)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is not as nnU-Net writes it ({error!r}): run nnUNetv2_plan_and_preprocess") from None
     plans["plans_name"] = plans_name(base_name, arguments.override)
     return plans
 
@@ -200,23 +206,42 @@ def load_override(name_or_file: str) -> Override:
     return override
 
 
-def load_json(path: Path, hint: str) -> Any:
+def load_json(path: Path, hint: str, **parts: type) -> Any:
     """Read a JSON file.
 
+    Args:
+        path: of the file.
+        hint: what to do if it cannot be used.
+        parts: the entries that are needed of a mapping, and what they are.
+
     Raises:
-        InputError: if it is absent or no JSON; the message ends with the hint.
+        InputError: if it is absent, no JSON or lacks one of the entries; the message ends with the hint.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file: {hint}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}): {hint}") from None
+    for name, kind in parts.items():
+        found = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(found, kind):
+            raise InputError(f"{path}: {name}: found {found}, expected a {_JSON_KINDS[kind]}: {hint}")
+    return content
+
+
+def load_plans(path: Path, hint: str) -> dict[str, Any]:
+    """Read nnU-Net's plans; see :func:`load_json`."""
+    plans: dict[str, Any] = load_json(path, hint, configurations=dict)
+    for name, configuration in plans["configurations"].items():
+        if not isinstance(configuration, dict):
+            raise InputError(f"{path}: configurations.{name}: found {configuration}, expected a mapping: {hint}")
+    return plans
 
 
 def _compare_classes(overrides: dict[str, Any], folder: Path) -> None:
     """Warn where an override assumes another number of classes than the data set has: labels make the heads."""
-    labels = load_json(folder / "dataset.json", "run nnUNetv2_plan_and_preprocess first")["labels"]
+    labels = load_json(folder / "dataset.json", "run nnUNetv2_plan_and_preprocess first", labels=dict)["labels"]
     found = len(labels.keys() - {"ignore"})
     for name, override in overrides.items():
         if override.classes not in (None, found):

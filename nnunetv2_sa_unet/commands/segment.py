@@ -26,6 +26,8 @@ __all__ = ["add_parser", "run"]
 
 #: Status of a command that Ctrl-C stopped, as shells have it.
 INTERRUPTED = 130
+#: Of the sliding window, in patches: a tenth makes 125 times as many patches as a half, and less would not end.
+_SMALLEST_STEP = 0.1
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -69,7 +71,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="start over where other results are in OUT")
     add_device(parser, "compute")
     parser.add_argument(
-        "-step_size", type=_fraction, default=0.5, metavar="STEP", help="of the sliding window, in patches (0.5)"
+        "-step_size", type=_step, default=0.5, metavar="STEP", help="of the sliding window, in patches (0.5)"
     )
     parser.add_argument("--disable_tta", action="store_true", help="do not mirror: faster, less accurate")
     parser.add_argument("-chk", dest="checkpoint", metavar="NAME", help="file of each fold (checkpoint_final.pth)")
@@ -79,6 +81,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model, find the subjects, segment them, write the table."""
+    from nnunetv2_sa_unet.commands.passed_over import print_passed_over
     from nnunetv2_sa_unet.images.bids import describe_derivative
     from nnunetv2_sa_unet.report import refuse_page_of_others, write_report
     from nnunetv2_sa_unet.segment.exclusion import exclusion_masks
@@ -86,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.segment.inputs import ALTERNATIVES_FOLDER, find_subjects, is_bids
     from nnunetv2_sa_unet.segment.model import Segmenter
     from nnunetv2_sa_unet.segment.preparation import Job
-    from nnunetv2_sa_unet.segment.record import TABLE_NAME
+    from nnunetv2_sa_unet.segment.record_files import TABLE_NAME
     from nnunetv2_sa_unet.segment.run import segment_all
 
     device = choose_device(arguments.device)
@@ -113,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     found = find_subjects(arguments.inputs, segmenter.channels)
     subjects = found.subjects
-    _print_passed_over(found.passed_over)
+    print_passed_over(found.passed_over)
     masks = {}
     if arguments.exclude is not None:
         masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
@@ -158,17 +161,8 @@ def run(arguments: argparse.Namespace) -> int:
         return status if found.is_complete else 1
 
 
-def _print_passed_over(passed_over: Sequence[PassedOver]) -> None:
-    """Name everything that is not used, once, by the reason; first what may have been meant to be."""
-    reasons: dict[tuple[bool, str], list[str]] = {}
-    for each in passed_over:
-        reasons.setdefault((each.harmless, each.reason), []).append(printable(each.path))
-    for (harmless, reason), paths in sorted(reasons.items()):
-        print(f"{'passed over' if harmless else 'LEFT OUT'}: {', '.join(paths)}: {reason}")
-
-
 def _conclude(output: Path, segmentation: Segmentation) -> int:
-    from nnunetv2_sa_unet.segment.record import TABLE_NAME
+    from nnunetv2_sa_unet.segment.record_files import TABLE_NAME
 
     names: dict[str, list[str]] = {"ok": [], "warning": [], "failed": []}
     for subject in segmentation.subjects:
@@ -227,6 +221,10 @@ def _header(
 
 def _fraction(word: str) -> float:
     return _number(word, lambda number: 0 < number <= 1, "a number above 0 and at most 1")
+
+
+def _step(word: str) -> float:
+    return _number(word, lambda number: _SMALLEST_STEP <= number <= 1, f"a number from {_SMALLEST_STEP} to 1")
 
 
 def _positive(word: str) -> float:

@@ -56,8 +56,9 @@ def find_cases(source: Path, derivatives: Sequence[Path], mask: Mapping[str, str
     own = source / "derivatives"
     # A folder may be named that lies in the data set's own.
     masks: dict[Path, BidsImage] = {}
+    spoken: Sequence[str] = [value.lower() for value in mask.values()] or _LESION_WORDS
     for folder in (*([own] if own.is_dir() else []), *derivatives):
-        images, left = find_images(folder)
+        images, left = find_images(folder, spoken)
         meant = [image for image in images if image.suffix in _MASKS and _is_meant(image, mask)]
         masks |= {image.path.resolve(): image for image in meant}
         passed_over += left

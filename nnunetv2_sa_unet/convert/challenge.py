@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nnunetv2_sa_unet.convert.raw_cases import SourceCase
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.images.folders import DANGLING
 
 __all__ = ["CHANNELS", "SCANNERS", "Scanner", "find_cases", "incomplete_scanners"]
 
@@ -22,6 +23,7 @@ __all__ = ["CHANNELS", "SCANNERS", "Scanner", "find_cases", "incomplete_scanners
 CHANNELS = ("FLAIR", "T1")
 OBSERVERS = ("o3", "o4")
 _PARTS = {"training": True, "test": False}
+_READINGS = "additional_annotations"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,9 @@ def incomplete_scanners(cases: Iterable[SourceCase]) -> list[str]:
 def _case_folders(source: Path, test: bool | None) -> tuple[list[_Folder], list[str]]:
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; expected the challenge's folder with training and test in it")
+    for place in (source / name for name in (*_PARTS, _READINGS)):
+        if place.is_symlink() and not place.exists():
+            raise InputError(f"{place}: {DANGLING}")
     parts = {part: source / part for part in _PARTS if (source / part).is_dir()}
     if not parts and any((source / scanner.site).is_dir() for scanner in SCANNERS):
         # A part by itself: its name alone tells training cases from test cases.
@@ -154,7 +159,7 @@ def _scanner_folders(part: Path, problems: list[str]) -> Iterator[tuple[Path, Sc
     """The folders of scanners below ``training`` or ``test``; what is unknown is added to the problems."""
     for site in _folders(part):
         # A bare training folder may have the second readings beside the sites.
-        if site.name == "additional_annotations":
+        if site.name == _READINGS:
             continue
         scanners = [scanner for scanner in SCANNERS if scanner.site == site.name]
         if not scanners:
@@ -171,8 +176,9 @@ def _scanner_folders(part: Path, problems: list[str]) -> Iterator[tuple[Path, Sc
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, without hidden ones and those of macOS's archives."""
-    return [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith((".", "__"))]
+    """The folders in a folder, without hidden ones and those of macOS's archives; with links that lead nowhere."""
+    entries = (entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "__")))
+    return [entry for entry in entries if entry.is_dir() or (entry.is_symlink() and not entry.exists())]
 
 
 def _repeated_ids(source: Path, folders: Iterable[_Folder]) -> list[str]:
@@ -203,7 +209,7 @@ def _readings(source: Path) -> tuple[dict[int, dict[str, Path]], list[str]]:
     readings: dict[int, dict[str, Path]] = {}
     problems = []
     for observer in OBSERVERS:
-        folder = source / "additional_annotations" / f"observer_{observer}"
+        folder = source / _READINGS / f"observer_{observer}"
         for path in sorted(folder.rglob("*.nii.gz")):
             # The path above the case differs between copies of the data; ids are unique.
             if not path.parent.name.isdecimal():

@@ -17,7 +17,7 @@ from nnunetv2_sa_unet.files import sha256
 from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import OTHER, WMH
 from nnunetv2_sa_unet.images.processes import mapping
-from nnunetv2_sa_unet.images.volumes import constant_problem, read_volume, shape_problem
+from nnunetv2_sa_unet.images.volumes import constant_problem, read_remarked, shape_problem
 
 __all__ = ["Checked", "SourceCase", "check_cases"]
 
@@ -51,11 +51,13 @@ class Checked:
         hashes: SHA-256 by file.
         moved: the files whose geometry is the first image's only within the tolerance, so that a copy would not do.
         problems: a line each.
+        remarks: how a file was read whose header leaves a choice, a line each.
     """
 
     hashes: Mapping[Path, str]
     moved: frozenset[Path]
     problems: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def check_cases(cases: Sequence[SourceCase], known: Sequence[str], processes: int) -> list[Checked]:
@@ -80,17 +82,19 @@ def check_cases(cases: Sequence[SourceCase], known: Sequence[str], processes: in
 
 def _check(case: SourceCase) -> Checked:
     problems: list[str] = []
+    remarks: list[str] = []
     hashes: dict[Path, str] = {}
     moved: set[Path] = set()
     first: SimpleITK.Image | None = None
     masks = [*case.readings.values()] if case.label is None else [case.label, *case.readings.values()]
     for path in (*case.images, *masks):
         try:
-            image = read_volume(path)
+            image, said = read_remarked(path)
         except InputError as error:
             problems.append(f"{case.name}: {error}")
             continue
         hashes[path] = sha256([path])
+        remarks += (f"{case.name}: {path}: {remark}" for remark in said)
         found = shape_problem(image) or (_mask_problem(image) if path in masks else constant_problem(image))
         if found is None and first is None and path == case.images[0]:
             first = image
@@ -101,7 +105,7 @@ def _check(case: SourceCase) -> Checked:
                 moved.add(path)
         if found is not None:
             problems.append(f"{case.name}: {path}: {found}")
-    return Checked(hashes, frozenset(moved), tuple(problems))
+    return Checked(hashes, frozenset(moved), tuple(problems), tuple(remarks))
 
 
 def _geometry(path: Path) -> tuple[object, ...]:

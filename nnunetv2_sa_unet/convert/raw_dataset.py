@@ -28,11 +28,13 @@ from nnunetv2_sa_unet.datasets import FOLDERS
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import complete_or_absent, held, remove_unfinished, write_json, write_rows
 from nnunetv2_sa_unet.images import masks
+from nnunetv2_sa_unet.images.folders import PassedOver
 from nnunetv2_sa_unet.images.processes import mapping
 from nnunetv2_sa_unet.images.volumes import read_volume
 from nnunetv2_sa_unet.images.writing import read_back
+from nnunetv2_sa_unet.text import printable
 
-__all__ = ["CASES_NAME", "OTHER", "Recipe", "make_dataset", "reader"]
+__all__ = ["CASES_NAME", "OTHER", "Made", "Recipe", "make_dataset", "reader"]
 
 CASES_NAME = "cases.csv"
 _RECORD_NAME = "conversion.json"
@@ -68,6 +70,19 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What came of it.
+
+    Attributes:
+        is_new: whether anything had to be made; False if the data set was there already.
+        remarks: how files were read whose headers leave a choice, a line each.
+    """
+
+    is_new: bool
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _File:
     """A file of the data set.
 
@@ -94,7 +109,8 @@ def make_dataset(
     recipe: Recipe,
     force: bool,
     processes: int,
-) -> bool:
+    left_out: Sequence[PassedOver] = (),
+) -> Made:
     """Check all files, then make the data set.
 
     Args:
@@ -105,9 +121,7 @@ def make_dataset(
         recipe: what to make of them.
         force: replace a data set that differs.
         processes: how many processes share the work.
-
-    Returns:
-        Whether anything had to be made; False if the data set was there already.
+        left_out: what was looked at in the source and not used, for the record.
 
     Raises:
         InputError: files that cannot be used, a data set of the same number or name that differs, or a folder that
@@ -117,14 +131,21 @@ def make_dataset(
     checked = check_cases(cases, problems, processes)
     files = [file for case, one in zip(cases, checked, strict=True) for file in _files(case, one, recipe)]
     hashes = {path: value for one in checked for path, value in one.hashes.items()}
-    record = _record(source, files, hashes, recipe)
+    remarks = tuple(remark for one in checked for remark in one.remarks)
+    record = _record(source, files, hashes, recipe) | {
+        "remarks": list(remarks),
+        "left_out": [
+            {"path": printable(_relative(each.path, source)), "reason": each.reason, "harmless": each.harmless}
+            for each in left_out
+        ],
+    }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with held(folder, beside=True):
         staging = folder.parent / f".{folder.name}.partial"
         stored = _stored_record(folder)
         to_complete = _is_same(stored, record)
         if to_complete and _is_complete(folder, files):
-            return False
+            return Made(False, remarks)
         if folder.exists() and not (to_complete or force):
             raise InputError(
                 f"{folder}: exists and is not what would be made (its {_RECORD_NAME} differs, or there is none): name "
@@ -134,7 +155,7 @@ def make_dataset(
             if to_complete:
                 # Models may have been trained with the reader that it has: an older version named none.
                 _fill(folder, cases, files, recipe, stored.get("reader"), processes)
-                return True
+                return Made(True, remarks)
             unfinished = _stored_record(staging)
             if not (_is_same(unfinished, record) and unfinished.get("reader") == _READER):
                 shutil.rmtree(staging, ignore_errors=True)
@@ -147,7 +168,7 @@ def make_dataset(
             if isinstance(error, OSError):
                 raise InputError(f"{folder}: cannot be made ({error}); free space, or see to the permissions") from None
             raise
-        return True
+        return Made(True, remarks)
 
 
 def _refuse_taken_number(folder: Path) -> None:
@@ -203,7 +224,7 @@ def reader(folder: Path) -> str | None:
 def _stored_record(folder: Path) -> dict[str, Any]:
     try:
         stored = json.loads((folder / _RECORD_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return stored if isinstance(stored, dict) else {}
 

@@ -23,27 +23,29 @@ from nnunetv2_sa_unet.images.writing import write_image
 __all__ = ["write_derivative"]
 
 
-def _read_table(path: Path) -> dict[str, dict[str, str]]:
+def _read_table(path: Path, folder: Path) -> dict[str, dict[str, str]]:
     """Read ``cases.csv`` of a data set that was converted from BIDS: its rows by case.
+
+    Args:
+        path: of the table.
+        folder: of the derivative, which the masks of its volumes must not leave.
 
     Raises:
         InputError: it is absent, its cases come from elsewhere, or a path in it leads out of a data set.
     """
+    reason = ""
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = {row["case"]: row for row in csv.DictReader(stream)}
-        if all(row["subject"] and _is_inside(row["flair"]) for row in rows.values()):
+        if all(row["subject"] and below(folder, row["flair"]) for row in rows.values()):
             return rows
-    except (OSError, ValueError, KeyError, csv.Error):
+    except InputError as error:
+        reason = f"{error}; "
+    except (OSError, ValueError, TypeError, KeyError, csv.Error):
         pass
     raise InputError(
-        f"{path}: expected the table of cases with subject and flair that nnUNetv2_sa_unet convert bids writes"
+        f"{path}: {reason}expected the table of cases with subject and flair that nnUNetv2_sa_unet convert bids writes"
     )
-
-
-def _is_inside(path: str | None) -> bool:
-    """Whether a path of a BIDS data set stays in it, and in the folder of the derivative."""
-    return bool(path) and not Path(str(path)).is_absolute() and ".." not in Path(str(path)).parts
 
 
 def write_derivative(folder: Path, predictions: Path, dataset: Path, source: Path | None, force: bool) -> list[Path]:
@@ -66,7 +68,7 @@ def write_derivative(folder: Path, predictions: Path, dataset: Path, source: Pat
             stored twice, cannot be read, is no 3D mask or not on its FLAIR's grid, or whose mask is there and differs.
             Nothing is written then.
     """
-    table = _read_table(dataset / CASES_NAME)
+    table = _read_table(dataset / CASES_NAME, folder)
     masks: dict[Path, tuple[SimpleITK.Image, Path]] = {}
     problems = []
     for case, paths in _predictions(predictions).items():

@@ -14,7 +14,7 @@ from pathlib import Path
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import write_json, write_text
-from nnunetv2_sa_unet.images.folders import PassedOver, reason_for_passing, walk
+from nnunetv2_sa_unet.images.folders import EMPTY_FOLDER, PassedOver, reason_for_passing, walk
 from nnunetv2_sa_unet.text import printable
 
 __all__ = [
@@ -67,7 +67,7 @@ def find_flair(source: Path) -> tuple[list[BidsImage], list[PassedOver]]:
     """
     if not (source / DESCRIPTION).is_file():
         raise InputError(f"{printable(source)}: not a BIDS data set: there is no {DESCRIPTION} in it")
-    images, passed_over = find_images(source, leave_out=_NOT_RAW)
+    images, passed_over = find_images(source, ("flair",), leave_out=_NOT_RAW)
     volumes = []
     for image in images:
         part, suffix = image.entities.get("part", "mag"), image.suffix
@@ -89,36 +89,50 @@ def find_flair(source: Path) -> tuple[list[BidsImage], list[PassedOver]]:
     return volumes, passed_over
 
 
-def find_images(folder: Path, leave_out: Sequence[str] = ()) -> tuple[list[BidsImage], list[PassedOver]]:
+def find_images(
+    folder: Path, words: Sequence[str], leave_out: Sequence[str] = ()
+) -> tuple[list[BidsImage], list[PassedOver]]:
     """Find every NIfTI file of a data set or derivative, in the order of their paths.
 
     Args:
         folder: of the data set; entities are read below it alone.
+        words: in lower case, of which the names of the images that are looked for have one.
         leave_out: names of folders in it that are not looked into.
 
     Returns:
-        The images, and what else was looked at and not used: images whose name and folders contradict each other, and
-        files in other formats.
+        The images, whatever their names; and what else may have been looked for and is not there: images whose name
+        and folders contradict each other, files in other formats, folders of subjects that are empty or lead nowhere.
     """
-    passed_over: list[PassedOver] = []
+    left_out: list[PassedOver] = []
     images = []
-    for parent, names in walk(folder, passed_over, leave_out):
+    for parent, names in walk(folder, left_out, leave_out):
         for path in (parent / name for name in names):
             if not path.name.lower().endswith(_NIFTI):
-                other = reason_for_passing(path)
-                passed_over += [other] if "flair" in path.name.lower() and not other.harmless else []
+                left_out.append(reason_for_passing(path))
                 continue
             image = _read_name(path, path.relative_to(folder))
             if isinstance(image, BidsImage):
                 images.append(image)
             else:
-                passed_over.append(PassedOver(path, image, False))
-    return sorted(images, key=lambda image: image.path), passed_over
+                left_out.append(PassedOver(path, image, False))
+    return sorted(images, key=lambda image: image.path), [each for each in left_out if _may_be_meant(each, words)]
+
+
+def _may_be_meant(left_out: PassedOver, words: Sequence[str]) -> bool:
+    """Whether something may be or hold an image that is looked for; derivatives are full of files of others."""
+    path, name = left_out.path, left_out.path.name.lower()
+    if path.is_dir() and left_out.reason != EMPTY_FOLDER:
+        return True
+    # A subject of which nothing was fetched is an empty folder, or a link to nowhere.
+    if name.startswith(("sub-", "ses-", "anat")) and (path.is_dir() or (path.is_symlink() and not path.exists())):
+        return True
+    return any(word in name for word in words) and not left_out.harmless
 
 
 def _read_name(path: Path, place: Path) -> BidsImage | str:
     """The image that a path names, or why it does not."""
-    *parts, suffix = path.name[: path.name.lower().index(".nii")].split("_")
+    ending = next(ending for ending in _NIFTI if path.name.lower().endswith(ending))
+    *parts, suffix = path.name[: -len(ending)].split("_")
     entities = dict(part.split("-", 1) for part in parts if "-" in part)
     for folder in _folders(place):
         key, _, value = folder.partition("-")

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +20,9 @@ from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.dicom_files import DicomFile, read_dicom_file
-from nnunetv2_sa_unet.images.slices import Stack, stacked
+from nnunetv2_sa_unet.images.slices import stacked
 from nnunetv2_sa_unet.images.volumes import with_itk
-from nnunetv2_sa_unet.text import printable
+from nnunetv2_sa_unet.text import one_line, printable
 
 __all__ = ["looks_like_flair", "read_series", "read_series_remarked"]
 
@@ -27,6 +33,10 @@ _ECHO_TIME, _INVERSION_TIME = "0018|0081", "0018|0082"
 _FLAIR_INVERSION = (1500, 3000)
 #: Shorter echoes (ms) are not weighted by T2: MP2RAGE has long inversion times too.
 _SHORTEST_ECHO = 60
+#: There is one for all threads.
+_STANDARD_ERROR = threading.Lock()
+#: What stands before the first tag.
+_PREAMBLE = bytes(128) + b"DICM"
 _FLAIR_WORDS = re.compile(r"flair|dark.?fluid|tirm")
 
 
@@ -71,39 +81,78 @@ def read_series_remarked(folder: Path, files: Sequence[str]) -> tuple[SimpleITK.
     _refuse_twice(folder, read)
     where = read[0].path if len(read) == 1 and len(read[0].planes) > 1 else folder
     try:
-        if len(read) > 1 and any(len(each.planes) > 1 for each in read):
-            raise InputError("its DICOM series is spread over several files of many slices")
         _refuse_other_matrices(read)
         stack = stacked([plane for each in read for plane in each.planes], read[0].shape)
     except InputError as error:
         raise InputError(f"{printable(where)}: its DICOM series: {error}") from None
-    image = _frames(read[0], stack) if len(read[0].planes) > 1 else _slices(read, stack)
+    # File by file: ITK's reader of series takes the type of the first slice for all, and rounds or wraps the others.
+    slices = [part for each in read for part in _pixels(each)]
+    image = SimpleITK.GetImageFromArray(np.stack([slices[index] for index in stack.order]))
     image.SetSpacing(stack.spacing)
     image.SetOrigin(stack.origin)
     image.SetDirection(stack.direction)
     said = read[0].images
     count = sum(len(each.planes) for each in read)
     fewer = [f"its header says {said} images in the acquisition, and {count} are there"] if (said or 0) > count else []
-    return image, (*stack.remarks, *fewer)
-
-
-def _slices(read: Sequence[DicomFile], stack: Stack) -> SimpleITK.Image:
-    # One by one: ITK's reader of series takes the type of the first slice for all, and rounds or wraps the others.
-    return SimpleITK.GetImageFromArray(np.concatenate([_pixels(read[index]) for index in stack.order]))
+    derived = [f"its header calls it {read[0].derived} (ImageType): made of other images"] if read[0].derived else []
+    return image, (*derived, *stack.remarks, *fewer)
 
 
 def _pixels(read: DicomFile) -> NDArray[Any]:
     """The scaled values of a file (frame, rows, columns)."""
-    values: NDArray[Any] = SimpleITK.GetArrayFromImage(with_itk(read.path, lambda: SimpleITK.ReadImage(str(read.path))))
+    if len({plane.scale for plane in read.planes}) > 1:
+        raise InputError(f"{read.path}: its frames have several scales (RescaleSlope); expected one for all")
+    try:
+        said: AbstractContextManager[list[str]] = _complaints() if "JPEG" in read.syntax else nullcontext([])
+        with _with_preamble(read.path) as path, said as complaints:
+            values: NDArray[Any] = SimpleITK.GetArrayFromImage(with_itk(path, lambda: SimpleITK.ReadImage(str(path))))
+        if complaints:
+            raise InputError(f"cannot be read: {complaints[0]}")
+    except InputError as error:
+        reason = str(error).rpartition("cannot be read: ")[2]
+        raise InputError(
+            f"{read.path}: its pixels ({read.syntax or 'transfer syntax unknown'}) are damaged, or of an encoding that "
+            f"ITK does not decode ({reason})"
+        ) from None
     if values.size != len(read.planes) * math.prod(read.shape):
         raise InputError(f"{read.path}: {values.size} voxels are read; expected {len(read.planes)} of {read.shape}")
     return values.reshape(-1, *read.shape)
 
 
-def _frames(read: DicomFile, stack: Stack) -> SimpleITK.Image:
-    if len({plane.scale for plane in read.planes}) > 1:
-        raise InputError(f"{read.path}: its frames have several scales (RescaleSlope); expected one for all")
-    return SimpleITK.GetImageFromArray(_pixels(read)[list(stack.order)])
+@contextmanager
+def _with_preamble(path: Path) -> Iterator[Path]:
+    """A file that ITK knows as DICOM: a copy with the 128 bytes that may be missing before its first group."""
+    with path.open("rb") as stream:
+        start = stream.read(len(_PREAMBLE))
+        if start[:2] != b"\2\0" or start[-4:] == _PREAMBLE[-4:]:
+            yield path
+            return
+        with tempfile.NamedTemporaryFile(suffix=".dcm") as copy:
+            copy.write(_PREAMBLE + start)
+            shutil.copyfileobj(stream, copy)
+            copy.flush()
+            yield Path(copy.name)
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what libjpeg says of damaged pixels, which it says on standard error alone, and goes on."""
+    found: list[str] = []
+    with _STANDARD_ERROR, tempfile.TemporaryFile() as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield found
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            said.seek(0)
+            for line in said.read().decode(errors="replace").splitlines():
+                if "JPEG" in line:
+                    found.append(one_line(line))
+                else:
+                    # Of another thread.
+                    print(line, file=sys.stderr)
 
 
 def _refuse_twice(folder: Path, read: Sequence[DicomFile]) -> None:

@@ -31,6 +31,11 @@ _TAGS = (
 _PIXELS = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+#: Pixels as real numbers.
+_REAL_PIXELS = (0x7FE00008, 0x7FE00009)
+#: Words of ImageType for what was made of a volume, or was taken to find the planes of one.
+_DERIVED = ("MPR", "CSA RESAMPLED", "REFORMATTED", "MIP", "MINIP", "PROJECTION IMAGE", "SUBTRACTION")
+_LOCALIZER = "LOCALIZER"
 #: Components of a complex image that are no magnitude, as ImageType and ComplexImageComponent name them.
 _PARTS = {
     "P": "phase", "PHASE": "phase", "PHASE MAP": "phase", "R": "real part", "REAL": "real part",
@@ -85,6 +90,9 @@ class DicomFile:
         shape: rows and columns.
         pixels: bits, sign and scale of the stored numbers.
         images: in the acquisition, as the header says; None if it does not.
+        syntax: how the pixels are encoded, in the words of the standard.
+        derived: the word of ImageType for an image that was made of others; empty for one from the scanner.
+        is_localizer: whether it was taken to find the planes of others.
         planes: one a frame.
     """
 
@@ -102,6 +110,9 @@ class DicomFile:
     shape: tuple[int, int]
     pixels: tuple[Any, ...]
     images: int | None
+    syntax: str
+    derived: str
+    is_localizer: bool
     planes: tuple[Plane, ...]
 
 
@@ -110,7 +121,8 @@ def is_dicom(path: Path) -> bool:
 
     Old exports lack the 128 bytes and the word ``DICM`` before the first tag.
     """
-    if path.name == "DICOMDIR":
+    # A pipe would be waited for.
+    if path.name == "DICOMDIR" or not path.is_file():
         return False
     try:
         with path.open("rb") as stream:
@@ -161,6 +173,7 @@ def _dicom_file(path: Path, dataset: Any, stream: IO[bytes]) -> DicomFile:
         header |= _times(shared, frames)
     pixels = tuple(_number(dataset, name) for name in ("BitsAllocated", "BitsStored", "PixelRepresentation"))
     images = _number(dataset, "ImagesInAcquisition")
+    words = [word.upper() for word in _texts(dataset, "ImageType")]
     return DicomFile(
         path=path,
         header=header,
@@ -176,6 +189,9 @@ def _dicom_file(path: Path, dataset: Any, stream: IO[bytes]) -> DicomFile:
         shape=shape,
         pixels=pixels,
         images=None if images is None else int(images),
+        syntax=pydicom.uid.UID(_syntax(dataset)).name,
+        derived=next((word for word in words if word in _DERIVED), ""),
+        is_localizer=_LOCALIZER in words,
         planes=tuple(_planes(path, dataset, shared, frames)),
     )
 
@@ -250,8 +266,7 @@ def _pixel_problem(path: Path, dataset: Any, stream: IO[bytes], shape: tuple[int
         return f"holds {said} frames, and the positions of {frames}; expected the position of each"
     if min(shape) < 1:
         return "gives no rows and columns"
-    syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
-    if syntax == _DEFLATED:
+    if _syntax(dataset) == _DEFLATED:
         return ""
     implicit, little = dataset.original_encoding
     order = "little" if little else "big"
@@ -260,7 +275,10 @@ def _pixel_problem(path: Path, dataset: Any, stream: IO[bytes], shape: tuple[int
     def whole(count: int) -> int:
         return int.from_bytes(stream.read(count), order)  # type: ignore[arg-type]
 
-    if (whole(2) << 16 | whole(2)) != _PIXELS:
+    tag = whole(2) << 16 | whole(2)
+    if tag in _REAL_PIXELS:
+        return "holds real numbers (FloatPixelData), which ITK does not read; expected whole ones (PixelData)"
+    if tag != _PIXELS:
         return "is cut short before its pixels"
     if not implicit:
         stream.read(4)
@@ -271,6 +289,10 @@ def _pixel_problem(path: Path, dataset: Any, stream: IO[bytes], shape: tuple[int
     if length < expected:
         return f"holds {length} of {expected} bytes of pixels"
     return "is cut short" if stream.tell() + length > end else ""
+
+
+def _syntax(dataset: Any) -> str:
+    return str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
 
 
 def _items_end(stream: IO[bytes], end: int) -> bool:

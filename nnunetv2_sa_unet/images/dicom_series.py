@@ -86,13 +86,28 @@ def find_series(folder: Path) -> DicomTree:
         _look(place, names, found)
     groups: dict[tuple[str, ...], list[DicomFile]] = {}
     for each in found.files:
-        key = [each.patient, each.study, each.series or str(each.path.parent)]
-        # A file of many slices is a volume of its own.
-        groups.setdefault((*key, each.instance) if len(each.planes) > 1 else tuple(key), []).append(each)
-    series = [one for files in groups.values() for one in _series(files, found)]
+        groups.setdefault((each.patient, each.study, each.series or str(each.path.parent)), []).append(each)
+    volumes = (files for group in groups.values() for files in _volumes(group))
+    series = [one for files in volumes for one in _series(files, found)]
     series += _without_header(series, found)
     series.sort(key=lambda one: (one.folder, len(one.number), one.number, one.files))
     return DicomTree([_with_broken(one, series, found) for one in series], found.passed_over)
+
+
+def _volumes(files: Sequence[DicomFile]) -> list[list[DicomFile]]:
+    """The files of one identifier by volume: a file of many slices is one of its own where slices lie at one place."""
+    many = [each for each in files if len(each.planes) > 1]
+    places = [(plane.position, plane.orientation) for each in many for plane in each.planes]
+    if len(many) < 2 and len(many) in (0, len(files)):
+        return [list(files)]
+    places += [(plane.position, plane.orientation) for each in files if each not in many for plane in each.planes]
+    if len(set(places)) == len(places) and len({orientation for _, orientation in places}) == 1:
+        return [list(files)]
+    by_instance: dict[str, list[DicomFile]] = {}
+    for each in many:
+        by_instance.setdefault(each.instance, []).append(each)
+    single = [each for each in files if each not in many]
+    return [*by_instance.values(), *([single] if single else [])]
 
 
 def _look(place: Path, names: Sequence[str], found: _Found) -> None:
@@ -179,7 +194,7 @@ def _one(files: Sequence[DicomFile], found: _Found, problem: str = "", remark: s
         study=first.study,
         number=first.number,
         description=first.header.get("0008|103e") or first.header.get("0018|1030", ""),
-        flair=first.modality in ("MR", "") and looks_like_flair(first.header),
+        flair=first.modality in ("MR", "") and looks_like_flair(first.header) and not first.is_localizer,
         part=part,
         problem=problem,
         remarks=(remark,) if remark else (),

@@ -10,12 +10,17 @@ from pathlib import Path
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.text import printable
 
-__all__ = ["DANGLING", "IMAGE_ENDINGS", "PassedOver", "images_and_others", "images_in", "reason_for_passing", "walk"]
+__all__ = [
+    "DANGLING", "EMPTY_FOLDER", "IMAGE_ENDINGS", "PassedOver", "images_and_others", "images_in", "reason_for_passing",
+    "walk",
+]  # fmt: skip
 
 #: Endings of the 3D images that SimpleITK reads with a full header. The longer ones come first.
 IMAGE_ENDINGS = (".nii.gz", ".gipl.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl")
 #: What a link is that leads nowhere.
 DANGLING = "a link to a file that is not there: fetch it (datalad get, git annex get) or mount its disk"
+#: What a folder is of which nothing was copied, or fetched.
+EMPTY_FOLDER = "an empty folder: fetch what belongs there, or remove it"
 #: Endings of images in formats that are not read, with what to do.
 _OTHER_IMAGES = {
     ".mgz": "FreeSurfer's format is not read: convert it to NIfTI (mri_convert)",
@@ -101,6 +106,8 @@ def reason_for_passing(path: Path) -> PassedOver:
         return PassedOver(path, DANGLING, False)
     if not os.access(path, os.R_OK):
         return PassedOver(path, "cannot be read: no permission", False)
+    if not (path.is_dir() or path.is_file()):
+        return PassedOver(path, "a pipe or a device", False)
     if path.is_dir():
         return PassedOver(path, "a folder, which is not looked into", True)
     if name.endswith(IMAGE_ENDINGS):
@@ -124,7 +131,7 @@ def walk(
 
     Args:
         folder: where to begin.
-        passed_over: grows by folders that cannot be read, and by links to folders that were seen.
+        passed_over: grows by folders that cannot be read or hold nothing, and by links to folders that were seen.
         leave_out: names of folders in the first one that are not looked into.
 
     Yields:
@@ -145,6 +152,8 @@ def walk(
             passed_over.append(PassedOver(place, f"a folder that cannot be read: {error.strerror}", False))
             continue
         shown = [entry for entry in entries if not entry.name.startswith(".")]
+        if not shown and place != folder:
+            passed_over.append(PassedOver(place, EMPTY_FOLDER, False))
         yield place, [entry.name for entry in shown if not entry.is_dir()]
         left_out = leave_out if place == folder else ()
         waiting += [place / entry.name for entry in reversed(shown) if entry.is_dir() and entry.name not in left_out]

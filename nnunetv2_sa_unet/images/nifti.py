@@ -18,11 +18,16 @@ from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.geometry import Header, geometry_problem, listed, times
+from nnunetv2_sa_unet.text import one_line
 
 __all__ = ["Nifti", "is_nifti", "nifti_remarks", "read_nifti_header", "read_nifti_values"]
 
 _SIZE, _LARGEST_OFFSET = 348, 1 << 30
 _NIFTI_2 = 540
+_SIZES = (_SIZE, _NIFTI_2)
+_GZIP = b"\x1f\x8b"
+#: How files begin that Git LFS has in the place of large ones.
+_POINTERS = b"version https://git-lfs"
 _SINGLE_FILE = b"n+1"
 #: Type codes of the standard that ITK reads as one number a voxel.
 _TYPES = {
@@ -82,6 +87,7 @@ def read_nifti_header(path: Path) -> Nifti:
         InputError: a field makes no sense; the message starts with the path.
         OSError, EOFError, zlib.error: the file cannot be read.
     """
+    _refuse_other_compression(path)
     with _open(path) as stream:
         content = stream.read(_SIZE)
     fields = _fields(path, content)
@@ -123,10 +129,15 @@ def read_nifti_values(header: Nifti) -> NDArray[Any]:
         stream.read(header.offset)
         # Not asked for at once: a header may promise more than the file holds.
         blocks, found = [], 0
-        for block in iter(lambda: stream.read(1 << 22), b""):
-            found += len(block)
-            if found - len(block) < expected:
-                blocks.append(block)
+        try:
+            for block in iter(lambda: stream.read(1 << 22), b""):
+                found += len(block)
+                if found - len(block) < expected:
+                    blocks.append(block)
+        except gzip.BadGzipFile as error:
+            raise InputError(
+                f"{header.path}: other bytes follow its compressed ones ({one_line(error)}): fetch or write it again"
+            ) from None
     if found < expected:
         raise InputError(
             f"{header.path}: cannot be read: it ends after {header.offset + found} of {header.offset + expected} bytes"
@@ -190,11 +201,27 @@ def _open(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb"))
 
 
+def _refuse_other_compression(path: Path) -> None:
+    """Say what a file is that is not compressed as its name says; gzip tells two of its bytes."""
+    if not path.name.lower().endswith(".gz"):
+        return
+    with path.open("rb") as stream:
+        start = stream.read(_SIZE)
+    if start[:2] == _GZIP:
+        return
+    if int.from_bytes(start[:4], "little") in _SIZES or int.from_bytes(start[:4], "big") in _SIZES:
+        raise InputError(f"{path}: is not compressed: rename it to .nii")
+    if start.startswith(_POINTERS) or b"annex/objects" in start:
+        raise InputError(f"{path}: stands for a file that is not there: fetch it (git lfs pull, git annex get)")
+    raise InputError(f"{path}: cannot be read: not a NIfTI file by its first bytes, and not compressed with gzip")
+
+
 def _fields(path: Path, content: bytes) -> Any:
     if len(content) < _SIZE:
         raise InputError(f"{path}: cannot be read: it ends after {len(content)} bytes, within its header")
-    if content[:2] == b"\x1f\x8b":
-        raise InputError(f"{path}: is compressed: rename it to .nii.gz")
+    if content[:2] == _GZIP:
+        twice = path.name.lower().endswith(".gz")
+        raise InputError(f"{path}: is compressed{' twice: unpack it once' if twice else ': rename it to .nii.gz'}")
     untyped: Any = nibabel.nifti1
     for order in "<>":
         fields = np.frombuffer(content, untyped.header_dtype.newbyteorder(order))[0]

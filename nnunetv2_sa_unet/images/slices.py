@@ -20,6 +20,8 @@ _UNEVEN = 0.05
 _SPACING, _COSINE = 0.01, 1e-3
 #: How far slices may shift along their plane from one to the next, as a fraction of the step: one degree.
 _TILT = 0.0175
+#: From one slice to the next in thicknesses of a slice: gaps of scanners are narrower.
+_WIDE_GAP = 1.9
 #: Slices that lie closer together than this (mm) lie at one place.
 _SAME_PLACE = 1e-3
 
@@ -76,8 +78,12 @@ def stacked(planes: Sequence[Plane], shape: tuple[int, int]) -> Stack:
         raise InputError(problem)
     numbers = [plane.number for plane in chosen]
     known = sorted(number for number in numbers if number is not None)
-    if len(known) == len(chosen) > 1 and known[0] > 1 and known[-1] - known[0] == len(known) - 1:
-        remarks.append(f"its slices are numbered from {known[0]} to {known[-1]}: the first may be missing")
+    if len(known) == len(chosen) > 1:
+        gaps = known[-1] - known[0] + 1 - len(known)
+        if known[0] > 1 and not gaps:
+            remarks.append(f"its slices are numbered from {known[0]} to {known[-1]}: the first may be missing")
+        elif gaps > 0 and len(set(known)) == len(known):
+            remarks.append(f"numbers are missing among its slices {known[0]} to {known[-1]}: slices may be, too")
     return Stack(tuple(kept[index] for index in order), tuple(edges), tuple(first), tuple(direction), tuple(remarks))
 
 
@@ -139,6 +145,8 @@ def _step(
         remarks.append(
             f"its slices lie {step:g} mm apart, and its header says {abs(planes[0].between):g} mm: some may be missing"
         )
+    elif planes[0].between is None and said is not None and step > _WIDE_GAP * said > 0:
+        remarks.append(f"its slices are {said:g} mm thick and lie {step:g} mm apart: some may be missing")
     return step
 
 

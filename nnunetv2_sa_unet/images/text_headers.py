@@ -21,7 +21,7 @@ import numpy as np
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.geometry import direction_problem, geometry_problem
 
-__all__ = ["Stored", "check_bytes", "read_stored"]
+__all__ = ["Stored", "check_bytes", "files_of", "read_stored"]
 
 _ORIENTATION_UNKNOWN = "orientation unknown: {} gives none"
 _NRRD_BYTES = {
@@ -81,6 +81,16 @@ def read_stored(path: Path) -> Stored | None:
     return _gipl(path) if name.endswith((".gipl", ".gipl.gz")) else None
 
 
+def files_of(path: Path) -> list[Path]:
+    """All files that an image consists of: its own, and the one that its header names for the voxels."""
+    try:
+        stored = read_stored(path)
+    except (InputError, OSError, EOFError, zlib.error):
+        # Whoever reads the image says why.
+        stored = None
+    return [path] if stored is None or stored.file == path else [path, stored.file]
+
+
 def check_bytes(stored: Stored) -> None:
     """Read the voxels to the last byte, with the checksum of compressed ones, and count them.
 
@@ -124,7 +134,7 @@ def _nrrd(path: Path) -> Stored | None:
         remarks.append(_ORIENTATION_UNKNOWN.format("its header (space)"))
     file, offset = path, end
     if "data file" in fields or "datafile" in fields:
-        file, offset = path.with_name(fields.get("data file", fields.get("datafile", ""))), 0
+        file, offset = _voxels(path, "data file", fields.get("data file", fields.get("datafile", ""))), 0
     encoding = fields.get("encoding", "raw").lower()
     kind = fields.get("type", "").lower()
     if kind not in _NRRD_BYTES:
@@ -171,10 +181,8 @@ def _meta(path: Path) -> Stored | None:
         raise InputError(f"{path}: ElementType = {kind}; expected a type of whole or real numbers")
     compressed = fields.get("CompressedData", "False").lower() in ("true", "1")
     name = fields["ElementDataFile"]
-    if name.split()[0] == "LIST" or "%" in name:
-        raise InputError(f"{path}: its voxels stand in several files (ElementDataFile = {name}); write it as one")
     local = name.upper() == "LOCAL"
-    file = path if local else _there(path, path.with_name(name))
+    file = path if local else _there(path, _voxels(path, "ElementDataFile", name))
     expected = math.prod(size) * _META_BYTES[kind]
     skip = int(_numbers(path, "HeaderSize", fields.get("HeaderSize", "0"), 1)[0])
     start = end if local else skip if skip > 0 else max(0, file.stat().st_size - expected) if skip < 0 else 0
@@ -248,6 +256,13 @@ def _whole_numbers(path: Path, fields: Mapping[str, str], field: str) -> list[in
         return [int(word) for word in words.split()]
     except ValueError:
         raise InputError(f"{path}: {field}: {words}; expected the length of each axis") from None
+
+
+def _voxels(path: Path, field: str, name: str) -> Path:
+    """The file that a header names for its voxels."""
+    if not name or name.split()[0] == "LIST" or "%" in name:
+        raise InputError(f"{path}: its voxels stand in several files, or in none ({field}: {name}); write it as one")
+    return path.parent / name
 
 
 def _there(path: Path, file: Path) -> Path:

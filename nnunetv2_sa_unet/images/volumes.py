@@ -12,7 +12,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.folders import DANGLING
+from nnunetv2_sa_unet.images.folders import DANGLING, IMAGE_ENDINGS
 from nnunetv2_sa_unet.images.geometry import Header, geometry_problem
 from nnunetv2_sa_unet.images.nifti import is_nifti, nifti_remarks, read_nifti_header, read_nifti_values
 from nnunetv2_sa_unet.images.text_headers import check_bytes, read_stored
@@ -24,6 +24,8 @@ __all__ = [
 ]  # fmt: skip
 
 _Read = TypeVar("_Read")
+#: The largest value of an image, and the smallest difference of its largest and smallest.
+_LARGEST, _SMALLEST = 1e15, 1e-4
 # What ITK warns of is checked here, and refused or remarked with the name of the file.
 SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -131,10 +133,17 @@ def kind_problem(image: SimpleITK.Image | Header) -> str | None:
 
 
 def constant_problem(image: SimpleITK.Image) -> str | None:
-    """Say that every voxel of an image has the same value."""
+    """Say that every voxel of an image has the same value, or that a network would see them so."""
     values = SimpleITK.GetArrayViewFromImage(image)
     lowest, highest = values.min(), values.max()
-    return f"every voxel is {lowest:g}; expected an image" if lowest == highest else None
+    if lowest == highest:
+        return f"every voxel is {lowest:g}; expected an image"
+    # nnU-Net standardises in 32 bits, and divides by no less than 1e-8.
+    if max(abs(float(lowest)), abs(float(highest))) > _LARGEST:
+        return f"values from {lowest:g} to {highest:g}; expected at most {_LARGEST:g}: scale them down"
+    if float(highest) - float(lowest) < _SMALLEST:
+        return f"values from {lowest:g} to {highest:g}; expected a range of at least {_SMALLEST:g}: scale them up"
+    return None
 
 
 def _of_a_file(path: Path, read: Callable[[], _Read]) -> _Read:
@@ -146,6 +155,9 @@ def _of_a_file(path: Path, read: Callable[[], _Read]) -> _Read:
             raise InputError(f"{where}: is {DANGLING}")
         if path.is_dir():
             raise InputError(f"{where}: is a folder; expected a file")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{where}: is a pipe or a device; expected a file")
+        _refuse_mixed_case(path)
         if not path.stat().st_size:
             raise InputError(f"{where}: the file is empty (0 bytes)")
         return read()
@@ -154,6 +166,14 @@ def _of_a_file(path: Path, read: Callable[[], _Read]) -> _Read:
     except (OSError, EOFError, zlib.error, MemoryError) as error:
         reason = "there is not enough memory" if isinstance(error, MemoryError) else one_line(error)
         raise InputError(f"{where}: cannot be read: {reason}") from error
+
+
+def _refuse_mixed_case(path: Path) -> None:
+    """ITK tells formats by their endings in small letters, and NIfTI's in capitals too."""
+    name, lower = path.name, path.name.lower()
+    ending = next((name[-len(ending) :] for ending in IMAGE_ENDINGS if lower.endswith(ending)), "")
+    if ending != ending.lower() and ending not in (".NII", ".NII.GZ"):
+        raise InputError(f"{printable(path)}: the ending {ending} is not read: rename it to {ending.lower()}")
 
 
 def _refuse_other_bytes(path: Path) -> None:

@@ -29,6 +29,9 @@ with redirect_stdout(StringIO()):
 
 __all__ = ["LoadedModel", "all_folds", "load_model"]
 
+#: Parts of nnU-Net's files that are mappings.
+_MAPPINGS = {"plans.json": ("configurations",), "dataset.json": ("labels", "channel_names")}
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -79,7 +82,7 @@ def load_model(
         InputError: the folder is no model, lacks a fold, or cannot be loaded, and why.
     """
     weights = [f"fold_{fold}/{checkpoint}" for fold in folds]
-    files = ("plans.json", "dataset.json", *([FACTS_NAME] if checkpoint.endswith(".safetensors") else []), *weights)
+    files = (*_MAPPINGS, *([FACTS_NAME] if checkpoint.endswith(".safetensors") else []), *weights)
     for file in files:
         if not (folder / file).is_file():
             raise InputError(
@@ -87,7 +90,7 @@ def load_model(
                 "its trained folds with -f and their checkpoint with -chk"
             )
     try:
-        plans, dataset = (_read_json(folder / file) for file in files[:2])
+        plans, dataset = (_read_json(folder / file, parts) for file, parts in _MAPPINGS.items())
         checkpoints = [read_checkpoint(folder / file, trust) for file in weights]
         # The predictor remarks that a CPU is no GPU, and the search for a trainer where it looked.
         with redirect_stdout(StringIO()):
@@ -158,11 +161,15 @@ def _with_all_names(weights: Mapping[str, torch.Tensor], network: nn.Module) -> 
     return complete
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, mappings: Sequence[str]) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: found {type(content).__name__}, expected a mapping as nnU-Net writes it")
+    for key in mappings:
+        if not isinstance(content.get(key, {}), dict):
+            found = type(content[key]).__name__
+            raise InputError(f"{path}: {key}: found {found}, expected a mapping as nnU-Net writes it")
     return content

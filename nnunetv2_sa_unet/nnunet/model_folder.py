@@ -54,7 +54,7 @@ def stored_plans(model_folder: Path) -> dict[str, Any] | None:
     path = model_folder / "plans.json"
     try:
         plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}), but folds beside it are trained: restore it, or move the folder away"
         ) from None

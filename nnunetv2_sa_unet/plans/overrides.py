@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nnunetv2_sa_unet.errors import InputError
 
@@ -25,6 +25,14 @@ _SWITCHES = frozenset(
         "norm", "norm_op", "pool_op_kernel_sizes", "pooling", "strides",
     }
 )  # fmt: skip
+
+
+# What is beyond these is a slip of the keyboard that would fill or stall a machine.
+_Epochs = Annotated[int, Field(gt=0, le=100_000)]
+_Batches = Annotated[int, Field(gt=0, le=1_000_000)]
+_Patches = Annotated[int, Field(gt=0, le=10_000)]
+_Voxels = Annotated[int, Field(gt=0, le=2048)]
+_Channels = Annotated[int, Field(gt=0, le=8192)]
 
 
 class _Strict(BaseModel):
@@ -57,21 +65,21 @@ class Training(_Strict):
         save_every: epochs between checkpoints (nnU-Net: 50).
     """
 
-    num_epochs: PositiveInt | None = None
-    num_iterations_per_epoch: PositiveInt | None = None
-    num_val_iterations_per_epoch: PositiveInt | None = None
+    num_epochs: _Epochs | None = None
+    num_iterations_per_epoch: _Batches | None = None
+    num_val_iterations_per_epoch: _Batches | None = None
     initial_lr: Annotated[float, Field(gt=0, le=1)] | None = None
     head_lr: Annotated[float, Field(gt=0, le=1)] | None = None
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
     optimizer: Literal["SGD", "Adam", "AdamW"] | None = None
     lr_schedule: Literal["poly", "plateau"] | None = None
-    warmup_iterations: PositiveInt | None = None
+    warmup_iterations: _Batches | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     loss: Literal["nnunet", "paper"] | None = None
     augmentation: Literal["nnunet", "paper", "sites", "none"] | None = None
     deep_supervision: bool | None = None
     oversample_foreground_percent: Annotated[float, Field(ge=0, le=1)] | None = None
-    save_every: PositiveInt | None = None
+    save_every: _Epochs | None = None
 
     @model_validator(mode="after")
     def _one_schedule(self) -> Training:
@@ -96,15 +104,15 @@ class Values(_Strict):
         training: see :class:`Training`.
     """
 
-    patch_size: list[PositiveInt] | None = None
-    batch_size: PositiveInt | None = None
-    features_per_stage: Annotated[list[PositiveInt], Field(min_length=3)] | None = None
-    depth: Annotated[int, Field(ge=3)] | Literal["planned"] | None = None
+    patch_size: list[_Voxels] | None = None
+    batch_size: _Patches | None = None
+    features_per_stage: Annotated[list[_Channels], Field(min_length=3, max_length=20)] | None = None
+    depth: Annotated[int, Field(ge=3, le=20)] | Literal["planned"] | None = None
     kernels: Literal["planned"] | None = None
-    rates: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
-    attention_kernel: list[PositiveInt] | None = None
-    norm_groups: PositiveInt | None = None
-    norm_eps: PositiveFloat | None = None
+    rates: Annotated[list[_Voxels], Field(min_length=1, max_length=100)] | None = None
+    attention_kernel: list[_Voxels] | None = None
+    norm_groups: _Channels | None = None
+    norm_eps: Annotated[float, Field(gt=0, le=1)] | None = None
     training: Training = Training()
 
 
@@ -118,7 +126,7 @@ class Override(_Strict):
     """
 
     description: str
-    classes: Annotated[int, Field(ge=2)] | None = None
+    classes: Annotated[int, Field(ge=2, le=1000)] | None = None
     configurations: dict[str, Values]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from nnunetv2_sa_unet.images.folders import images_in
 from nnunetv2_sa_unet.images.processes import default_processes, mapping
 from nnunetv2_sa_unet.report.page import ASSETS, SCRIPTS_AND_STYLES, render_page
 from nnunetv2_sa_unet.report.section import SUBFOLDERS, examine, files_of
-from nnunetv2_sa_unet.segment.record import Subject, read_segmentation
+from nnunetv2_sa_unet.segment.record import Subject
+from nnunetv2_sa_unet.segment.record_files import read_segmentation
+from nnunetv2_sa_unet.text import one_line
 
 __all__ = ["FOLDER_NAME", "PAGE_NAME", "refuse_page_of_others", "write_report"]
 
@@ -49,16 +52,20 @@ def write_report(folder: Path, references: Path | None = None) -> Path:
         The page.
 
     Raises:
-        InputError: there is no record of a segmentation, or no folder of references.
+        InputError: there is no record of a segmentation, or no folder of references, or the report would be written
+            elsewhere through a link.
     """
     segmentation = read_segmentation(folder)
     refuse_page_of_others(folder)
     truths, problems = _references(references, segmentation.subjects)
     report = folder / FOLDER_NAME
     earlier = set(_earlier_files(report))
+    planned = [name for row in segmentation.subjects for name in files_of(row.subject)]
+    for name in (_FILES_NAME, *SCRIPTS_AND_STYLES, *planned):
+        # A folder in it that is a link elsewhere is refused before anything is written.
+        below(folder, Path(FOLDER_NAME, name))
     for place in (folder, report, *(report / name for name in SUBFOLDERS)):
         remove_unfinished(place)
-    planned = [name for row in segmentation.subjects for name in files_of(row.subject)]
     # Should this be stopped halfway, the next run knows of all files that there may be.
     write_json(report / _FILES_NAME, sorted({*earlier, *SCRIPTS_AND_STYLES, *planned}))
     # Starting a process takes about as long as some subjects.
@@ -96,16 +103,18 @@ def _references(folder: Path | None, rows: Sequence[Subject]) -> tuple[dict[str,
             problems.append(f"{row.subject}: {found} in {folder}; not scored")
     if images:
         problems.append(f"no subject is called {', '.join(images)}: left out, in {folder}")
-    return truths, problems
+    # Names of files may be bytes that are no text.
+    return truths, [one_line(problem) for problem in problems]
 
 
 def _earlier_files(report: Path) -> Iterator[str]:
     """The files of an earlier report that lie in its folder."""
     try:
         names = json.loads((report / _FILES_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return
     for name in names if isinstance(names, list) else ():
         # A list that somebody changed must not reach beyond the folder.
-        if isinstance(name, str) and ".." not in Path(name).parts and not Path(name).is_absolute():
-            yield name
+        with suppress(InputError):
+            if isinstance(name, str) and below(report, name):
+                yield name

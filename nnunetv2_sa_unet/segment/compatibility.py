@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nnunetv2_sa_unet.files import below, sha256
+from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.segment.record import Decision, Segmentation, Subject
 
 __all__ = ["obstacles"]
@@ -83,7 +84,7 @@ def _hash_at(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return sha256([path])
+        return sha256(files_of(path))
     except OSError:
         # Which becomes the trouble of its subject.
         return ""

@@ -12,11 +12,10 @@ from nnunetv2_sa_unet.files import below, remove_unfinished
 from nnunetv2_sa_unet.segment.compatibility import obstacles
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
 from nnunetv2_sa_unet.segment.ownership import planned_files, refuse_files_of_others, written_files
-from nnunetv2_sa_unet.segment.record import (
+from nnunetv2_sa_unet.segment.record import Segmentation, Subject
+from nnunetv2_sa_unet.segment.record_files import (
     JOURNAL_NAME,
     RECORD_NAME,
-    Segmentation,
-    Subject,
     claimed_files,
     has_record,
     read_segmentation,

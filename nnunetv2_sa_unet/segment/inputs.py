@@ -13,7 +13,8 @@ from nnunetv2_sa_unet.images.bids import DESCRIPTION, case_name, find_flair, mas
 from nnunetv2_sa_unet.images.dicom_files import is_dicom
 from nnunetv2_sa_unet.images.dicom_series import Series, find_series
 from nnunetv2_sa_unet.images.folders import DANGLING, IMAGE_ENDINGS, PassedOver, images_and_others, walk
-from nnunetv2_sa_unet.segment.record import RECORD_NAME, Input
+from nnunetv2_sa_unet.segment.record import Input
+from nnunetv2_sa_unet.segment.record_files import RECORD_NAME
 from nnunetv2_sa_unet.text import is_utf8, one_line, printable
 
 __all__ = ["ALTERNATIVES_FOLDER", "Found", "FoundSubject", "find_subjects", "is_bids"]
@@ -172,6 +173,8 @@ def _with_a_usable_name(subject: FoundSubject) -> FoundSubject:
     for path in map(Path, paths):
         if path.is_symlink() and not path.exists():
             return FoundSubject(subject.name, (), f"{printable(path)}: {DANGLING}")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            return FoundSubject(subject.name, (), f"{printable(path)}: is a pipe or a device; expected a file")
     if len(subject.name.encode()) > _LONGEST_NAME:
         problem = f"a name of {len(subject.name.encode())} bytes; expected at most {_LONGEST_NAME}: rename it"
         return FoundSubject(subject.name, subject.inputs, problem, subject.remark, subject.volume)
@@ -219,7 +222,9 @@ def _file_subjects(images: Mapping[str, Sequence[Path]], channels: int) -> Itera
 def _dicom_subjects(folder: Path, channels: int) -> tuple[list[FoundSubject], list[PassedOver]]:
     """The subjects among the DICOM series in a folder and below it, and what is none."""
     tree = find_series(folder)
-    every, passed_over = tree.series, list(tree.passed_over)
+    every = tree.series
+    # What an earlier run wrote is no input.
+    passed_over = [each for each in tree.passed_over if not _lies_in_a_run(each.path, folder)]
     if not every:
         seen = "; ".join(f"{printable(each.path)}: {each.reason}" for each in passed_over if not each.harmless)
         raise InputError(
@@ -249,6 +254,11 @@ def _dicom_subjects(folder: Path, channels: int) -> tuple[list[FoundSubject], li
         found.append(FoundSubject(name, (), f"no FLAIR among its DICOM series: {listed}"))
         names.append(name)
     return found, passed_over
+
+
+def _lies_in_a_run(path: Path, top: Path) -> bool:
+    """Whether a file lies in a folder, below the one that was given, that ``segment`` wrote."""
+    return any((place / RECORD_NAME).exists() for place in path.parents if place != top and place.is_relative_to(top))
 
 
 def _as_passed_over(series: Series) -> PassedOver:

@@ -49,7 +49,7 @@ def read_lines(path: Path) -> list[Any]:
     for number, line in enumerate(lines[:-1], 1):
         try:
             entries.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             # A disk that lost power may hold other bytes in the place of the last line.
             if number == len(lines) - 1:
                 break

@@ -9,7 +9,8 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below
 from nnunetv2_sa_unet.images.bids import sidecar_path
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
-from nnunetv2_sa_unet.segment.record import TABLE_NAME, Segmentation, Subject
+from nnunetv2_sa_unet.segment.record import Segmentation, Subject
+from nnunetv2_sa_unet.segment.record_files import TABLE_NAME
 from nnunetv2_sa_unet.text import printable
 
 __all__ = ["planned_files", "refuse_files_of_others", "written_files"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import SimpleITK
 import torch
 
 from nnunetv2_sa_unet.errors import InputError
@@ -16,6 +17,7 @@ from nnunetv2_sa_unet.files import below, sha256, temporary_beside
 from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import BoolArray
+from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.segment.decision import Prediction
 from nnunetv2_sa_unet.segment.exclusion import read_exclusion
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
@@ -136,15 +138,8 @@ def _read(
     job: Job, found: FoundSubject, inputs: list[Input], exclude: Input | None, stored: Subject | None
 ) -> Prepared:
     segmenter = job.segmenter
-    images, remarks = [], [found.remark] if found.remark else []
-    for one in inputs:
-        image, said = read_flair(Path(one.path), one.files)
-        images.append(image)
-        remarks += said
-    for one, image in zip(inputs[1:], images[1:], strict=True):
-        differences = geometry_differences(images[0], image)
-        if differences:
-            raise InputError(f"{one.path}: not on the grid of {Path(inputs[0].path).name}: {'; '.join(differences)}")
+    images, said = _images(inputs)
+    remarks = [*([found.remark] if found.remark else []), *said]
     excluded = None if exclude is None else read_exclusion(Path(exclude.path), images[0])
     grid = Grid(images[0], segmenter.orientation.code)
     notes = []
@@ -165,17 +160,10 @@ def _read(
     turned_by_us = grid.is_turned and not by_reader
     is_rewritten = turned_by_us or (reader_turns and not by_reader)
     with ExitStack() as stack:
-        files = []
-        for index, (stored_file, image) in enumerate(zip(stored_files, images if by_reader else turned, strict=True)):
-            file = stored_file
-            if file is None or is_rewritten:
-                place = below(job.folder, f"{found.name}_{index:04}.nii")
-                with writing(place, 0):
-                    file = stack.enter_context(temporary_beside(place))
-                write_image(image, file, compressed=False)
-            files.append(file)
+        known = [None if is_rewritten else file for file in stored_files]
+        files = _files(job, found, known, images if by_reader else turned, stack)
         # Of large volumes nothing is kept that is not needed any more.
-        del images, turned, image
+        del images, turned
         rest = (found, inputs, exclude, excluded, remarks, notes, grid, turned_by_us)
         if stored is not None:
             prediction = read_prediction(job.folder, stored, grid)
@@ -184,9 +172,43 @@ def _read(
     return Prepared(*rest, properties, image=network_input)
 
 
+def _images(inputs: Sequence[Input]) -> tuple[list[SimpleITK.Image], list[str]]:
+    """The images of all channels, which lie on one grid, and remarks on how they were read."""
+    images: list[SimpleITK.Image] = []
+    remarks: list[str] = []
+    for one in inputs:
+        image, said = read_flair(Path(one.path), one.files)
+        images.append(image)
+        remarks += said
+    for one, image in zip(inputs[1:], images[1:], strict=True):
+        differences = geometry_differences(images[0], image)
+        if differences:
+            raise InputError(f"{one.path}: not on the grid of {Path(inputs[0].path).name}: {'; '.join(differences)}")
+    return images, remarks
+
+
+def _files(
+    job: Job,
+    found: FoundSubject,
+    files: Sequence[Path | None],
+    images: Sequence[SimpleITK.Image],
+    stack: ExitStack,
+) -> list[Path]:
+    """The files that the model's reader reads: those of the user, and for None one that the stack removes again."""
+    read = []
+    for index, (file, image) in enumerate(zip(files, images, strict=True)):
+        if file is None:
+            place = below(job.folder, f"{found.name}_{index:04}.nii")
+            with writing(place, 0):
+                file = stack.enter_context(temporary_beside(place))
+            write_image(image, file, compressed=False)
+        read.append(file)
+    return read
+
+
 def _hashed(one: Input) -> Input:
     path = Path(one.path)
-    files = [path] if one.files is None else [path / file for file in one.files]
+    files = files_of(path) if one.files is None else [path / file for file in one.files]
     try:
         return one.model_copy(update={"sha256": sha256(files)})
     except OSError as error:

@@ -1,36 +1,13 @@
-"""The record of a segmentation run: ``volumes.json``, and ``volumes.csv`` made from it.
-
-While a run goes on, a journal grows by a line a subject (``volumes.jsonl``); the record is made from it when the run
-ends, and whoever reads the record reads the journal too. Nothing in the record depends on when or in how many attempts
-a run was made, so that a run that was killed and went on writes the same bytes as an undisturbed one.
-"""
+"""What the record of a segmentation run holds: ``record_files`` reads and writes it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import SimpleITK
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import write_json, write_rows
-from nnunetv2_sa_unet.images.dicom import read_series
-from nnunetv2_sa_unet.images.volumes import read_volume
-from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES
-from nnunetv2_sa_unet.segment.journal import append_line, read_lines
+__all__ = ["SEGMENTATION_VERSION", "Decision", "Input", "LeftOut", "Model", "Options", "Segmentation", "Subject"]
 
-__all__ = [
-    "JOURNAL_NAME", "RECORD_NAME", "SEGMENTATION_VERSION", "TABLE_NAME", "Decision", "Input", "LeftOut", "Model",
-    "Options", "Segmentation", "Subject", "claimed_files", "has_record", "read_input", "read_segmentation",
-    "start_journal", "write_journal", "write_segmentation",
-]  # fmt: skip
-
-RECORD_NAME = "volumes.json"
-TABLE_NAME = "volumes.csv"
-JOURNAL_NAME = "volumes.jsonl"
 #: Raised whenever the same images, model and options give other masks than before.
 SEGMENTATION_VERSION = 1
 
@@ -43,7 +20,7 @@ class Input(_Strict):
     """A file, or a DICOM series.
 
     Attributes:
-        path: absolute; of a series its folder.
+        path: absolute, and in files relative to the run's folder; of a series its folder.
         sha256: of the file; of a series that of its files' bytes, one after the other. None if it cannot be read.
         series_uid: the series' identifier; None for a file.
         files: the names of the series' files in the order of the slices; None for a file.
@@ -105,7 +82,7 @@ class Options(_Strict):
     Attributes:
         threshold: probability from which a voxel is WMH; None for nnU-Net's own choice of the most probable label.
         min_volume_mm3: smaller lesions are dropped; None keeps all.
-        exclude: absolute path of the mask, or of the folder of masks, where nothing is WMH; None for none.
+        exclude: path (see :class:`Input`) of the mask, or of the folder of masks, where nothing is WMH; None for none.
         probabilities: whether probability maps are written.
         step_size: of the sliding window, as a fraction of the patch.
         mirroring: whether predictions of mirrored images are averaged.
@@ -176,7 +153,7 @@ class LeftOut(_Strict):
     """Something that was looked at among the inputs and is no subject.
 
     Attributes:
-        path: as the command prints it.
+        path: as the command prints it; in files relative to the run's folder.
         reason: why not.
         harmless: whether it plainly is nothing to segment.
     """
@@ -211,138 +188,3 @@ class Segmentation(_Strict):
     def made_with(self) -> dict[str, str]:
         """What its run notes in the rows of the subjects that it segments."""
         return {"nnunetv2_sa_unet": self.nnunetv2_sa_unet, **self.versions, "device": self.options.device}
-
-
-_Read = TypeVar("_Read", bound=BaseModel)
-
-
-def has_record(folder: Path) -> bool:
-    """Whether a run has written its record, or begun to."""
-    return (folder / RECORD_NAME).exists() or bool(read_lines(folder / JOURNAL_NAME))
-
-
-def read_segmentation(folder: Path) -> Segmentation:
-    """Read the record of the run that wrote a folder, or is about to.
-
-    Raises:
-        InputError: there is none, or it cannot be read.
-    """
-    path = folder / RECORD_NAME
-    started = read_lines(folder / JOURNAL_NAME)
-    found: Segmentation | None = None
-    try:
-        found = _with_what_rows_lacked(_parsed(Segmentation, path, path.read_bytes()))
-    except FileNotFoundError:
-        if not started:
-            raise InputError(
-                f"{path}: there is no such file; expected a folder that nnUNetv2_sa_unet segment wrote"
-            ) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not started:
-        assert found is not None
-        return found
-    journal = folder / JOURNAL_NAME
-    header, *lines = (json.dumps(line) for line in (_of(started[0], "segmentation"), *started[1:]))
-    rows = {row.subject: row for row in (found.subjects if found else [])}
-    rows |= {row.subject: row for row in (_parsed(Subject, journal, line) for line in lines)}
-    return _parsed(Segmentation, journal, header).model_copy(update={"subjects": [rows[name] for name in sorted(rows)]})
-
-
-def start_journal(folder: Path, header: Segmentation, files: Iterable[Path]) -> None:
-    """Begin the journal of a run; raises OSError if it cannot be written.
-
-    Args:
-        folder: of the run.
-        header: the record without subjects.
-        files: that the run may write below the folder: after a kill they are known to be its own.
-    """
-    names = [path.as_posix() for path in files]
-    append_line(folder / JOURNAL_NAME, {"segmentation": header.model_dump(), "files": names})
-
-
-def claimed_files(folder: Path) -> list[str]:
-    """What a run that was killed may have written below its folder besides what it recorded."""
-    started = read_lines(folder / JOURNAL_NAME)
-    names = _of(started[0], "files") if started else []
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-
-
-def write_journal(folder: Path, subject: Subject) -> None:
-    """Add a subject to the journal of a run; raises OSError if it cannot be written."""
-    append_line(folder / JOURNAL_NAME, subject.model_dump())
-
-
-def write_segmentation(folder: Path, segmentation: Segmentation) -> None:
-    """Write ``volumes.json`` and ``volumes.csv``, and remove the journal that they are made from."""
-    write_json(folder / RECORD_NAME, segmentation.model_dump())
-    write_rows(
-        folder / TABLE_NAME, _HEADER, (_row(row, segmentation.options.decision) for row in segmentation.subjects)
-    )
-    (folder / JOURNAL_NAME).unlink(missing_ok=True)
-
-
-def read_input(subject: Subject) -> SimpleITK.Image:
-    """Read the image that a subject's mask was made from, of several channels the first.
-
-    Raises:
-        InputError: it is not there any more, or cannot be read.
-    """
-    if not subject.inputs:
-        raise InputError(f"{subject.subject}: has no input")
-    first = subject.inputs[0]
-    return read_volume(Path(first.path)) if first.files is None else read_series(Path(first.path), first.files)
-
-
-_HEADER = (
-    "subject",
-    "volume_ml",
-    "lesions",
-    "largest_ml",
-    *(f"lesions_{size.name}" for size in SIZE_CLASSES),
-    *(f"ml_{size.name}" for size in SIZE_CLASSES),
-    "status",
-    "message",
-)
-
-
-def _of(entry: Any, key: str) -> Any:
-    """A part of the journal's first line; what is no such line is told by whoever parses the part."""
-    return entry.get(key) if isinstance(entry, dict) else None
-
-
-def _parsed(kind: type[_Read], path: Path, content: bytes | str) -> _Read:
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "content"
-        raise InputError(
-            f"{path}: {field}: {first['msg']}; expected the record that nnUNetv2_sa_unet segment of this version writes"
-        ) from None
-
-
-def _with_what_rows_lacked(segmentation: Segmentation) -> Segmentation:
-    """Earlier versions noted only for a whole run how and with what its masks were made."""
-
-    def completed(row: Subject) -> Subject:
-        if row.mask is None or row.decision is not None:
-            return row
-        return row.model_copy(update={"decision": segmentation.options.decision, "made_with": segmentation.made_with})
-
-    return segmentation.model_copy(update={"subjects": [completed(row) for row in segmentation.subjects]})
-
-
-def _row(subject: Subject, decision: Decision) -> Iterator[str | float | None]:
-    if subject.decision not in (None, decision):
-        # A run with other options was stopped: one table must not mix the volumes of two.
-        subject = Subject(
-            subject=subject.subject,
-            status="failed",
-            message="its mask was made with other options; give the last command again",
-            inputs=[],
-        )
-    yield from (subject.subject, subject.volume_ml, subject.lesions, subject.largest_ml)
-    for by_size in (subject.lesions_by_size, subject.ml_by_size):
-        yield from ((by_size or {}).get(size.name) for size in SIZE_CLASSES)
-    yield from (subject.status, subject.message)

@@ -7,6 +7,7 @@ volumes go one at a time, so that memory is bounded by the largest and not by ho
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.images.dicom_files import read_dicom_file
 from nnunetv2_sa_unet.images.volumes import read_header
 from nnunetv2_sa_unet.segment.export import export
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
@@ -125,5 +127,8 @@ def _voxels(found: FoundSubject) -> int:
 
 def _size(one: Input) -> int:
     path = Path(one.path)
-    first, files = (path, 1) if one.files is None else (path / one.files[0], len(one.files))
-    return int(np.prod(read_header(first).GetSize(), dtype=np.int64)) * files
+    if one.files is None:
+        return math.prod(read_header(path).GetSize())
+    # Not through ITK, which finds no image in a file without DICOM's first 128 bytes.
+    first = read_dicom_file(path / one.files[0])
+    return math.prod(first.shape) * len(first.planes) * len(one.files)

@@ -86,6 +86,6 @@ class Study:
 def _is_json(path: Path) -> bool:
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return bool(content)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from nnunetv2_sa_unet.files import locked
 
 __all__ = ["free_gpu", "lock_folder", "only_one"]
 
@@ -39,16 +39,10 @@ def free_gpu(gpus: Sequence[str], folder: Path) -> Iterator[str]:
     slots = [(gpu, gpus[:index].count(gpu)) for index, gpu in enumerate(gpus)]
     while True:
         for gpu, turn in slots:
-            lock = FileLock(folder / f"gpu-{gpu.replace('/', '_')}-{turn}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            try:
-                yield gpu
-            finally:
-                lock.release()
-            return
+            with locked(folder / f"gpu-{gpu.replace('/', '_')}-{turn}.lock") as is_ours:
+                if is_ours:
+                    yield gpu
+                    return
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
@@ -56,5 +50,5 @@ def free_gpu(gpus: Sequence[str], folder: Path) -> Iterator[str]:
 def only_one(path: Path) -> Iterator[None]:
     """Wait until no other process is in a block of this path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
+    with locked(path, wait=True):
         yield

@@ -199,12 +199,44 @@ def test_what_looks_like_flair_and_is_not_used_is_named(
     left_out[freesurfer] = "FreeSurfer's format is not read"
     # None of the data set's images.
     write(bids / "sourcedata" / "sub-02" / "anat" / "sub-02_FLAIR.nii.gz", noise)
-    assert convert(bids) == 0
+    # The data set is made, and the status tells that more may have been meant to be in it.
+    assert convert(bids) == 1
     printed = capsys.readouterr().out
     for path, reason in left_out.items():
-        assert f"left out: {path}: {reason}" in printed
-    assert printed.count("left out: ") == len(left_out)
+        assert f"{'passed over' if 'complex' in reason else 'LEFT OUT'}: {path}: {reason}" in printed
+    assert printed.count("passed over: ") + printed.count("LEFT OUT: ") == len(left_out)
+    record = json.loads((raw / "Dataset600_BIDS" / "conversion.json").read_text())
+    assert {bids / each["path"] for each in record["left_out"]} == set(left_out)
     assert "6 training cases with a lesion mask, 1 cases to predict" in printed
+
+
+def test_how_a_header_was_read_is_a_note_and_stands_in_the_record(
+    bids: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bids / "sub-02" / "anat" / "sub-02_FLAIR.nii.gz"
+    stored = nibabel.load(path)
+    shifted = stored.affine.copy()
+    shifted[0, 3] += 5
+    image = nibabel.Nifti1Image(np.asarray(stored.dataobj), stored.affine)
+    image.set_qform(stored.affine, 1)
+    image.set_sform(shifted, 2)
+    nibabel.save(image, path)
+    assert convert(bids) == 0
+    remark = f"sub-02: {path}: qform and sform disagree by 5.0 mm: the qform was used"
+    assert f"note: {remark}\n" in capsys.readouterr().out
+    assert json.loads((raw / "Dataset600_BIDS" / "conversion.json").read_text())["remarks"] == [remark]
+
+
+def test_a_mask_in_another_format_is_named(bids: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = bids / "derivatives/manual/sub-02/anat/sub-02_label-WMH_mask.nii.gz"
+    mask.rename(mask.with_name("sub-02_label-WMH_mask.mgz"))
+    (bids / "derivatives" / "fs").mkdir()
+    (bids / "derivatives" / "fs" / "brainmask.mgz").touch()
+    assert convert(bids) == 1
+    printed = capsys.readouterr().out
+    assert f"LEFT OUT: {mask.with_name('sub-02_label-WMH_mask.mgz')}: FreeSurfer's format is not read" in printed
+    assert "brainmask" not in printed
+    assert "5 training cases with a lesion mask, 2 cases to predict" in printed
 
 
 def test_scans_are_told_apart_by_whatever_their_names_say(
@@ -343,7 +375,9 @@ def test_a_table_that_leads_elsewhere_is_refused(
     (raw / "Dataset600_BIDS" / "cases.csv").write_text(f"case,split,subject,flair\nsub-01,test,01,{flair}\n")
     write(tmp_path / "predictions" / "sub-01.nii.gz", np.zeros(SHAPE, np.uint8))
     assert back(tmp_path / "predictions", tmp_path / "wmh") == 1
-    assert "cases.csv: expected the table of cases" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"cases.csv: {flair}: leads out of {tmp_path / 'wmh'}" in error
+    assert "expected the table of cases" in error
     assert not (tmp_path / "wmh").exists()
 
 

@@ -76,13 +76,13 @@ def test_the_terminal_is_shown_control_characters_and_does_not_obey_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(_: argparse.Namespace) -> int:
-        print("\x1b]0;title\x07\x1b[31mred\x9b and 57.5×57.5 mm\ttab")
+        print("\x1b]0;title\x07\x1b[31mred\x9b and 57.5×57.5 mm\ttab m\udcfcller")
         raise InputError("\x1b[2Jgone")
 
     monkeypatch.setattr(doctor, "run", run)
     assert main(["doctor"]) == 1
     output = capsys.readouterr()
-    assert output.out == "\\x1b]0;title\\x07\\x1b[31mred\\x9b and 57.5×57.5 mm\ttab\n"
+    assert output.out == "\\x1b]0;title\\x07\\x1b[31mred\\x9b and 57.5×57.5 mm\ttab m\\xfcller\n"
     assert output.err == "error: \\x1b[2Jgone\n"
 
 

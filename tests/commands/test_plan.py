@@ -197,3 +197,30 @@ def test_unset_folders_are_named(monkeypatch, capsys):
     monkeypatch.delenv("nnUNet_preprocessed", raising=False)
     assert main(["plan", "-d", "7", "--override", "quick"]) == 1
     assert "nnUNet_preprocessed: not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("nnUNetPlans.json", "{}", "nnUNetPlans.json: configurations: found None, expected a mapping: run"),
+        ("nnUNetPlans.json", "[]", "nnUNetPlans.json: configurations: found None, expected a mapping: run"),
+        ("nnUNetPlans.json", '{"configurations": 7, "plans_name": "x"}', "configurations: found 7, expected a mapping"),
+        ("nnUNetPlans.json", '{"configurations": {"2d": null}, "plans_name": "x"}', "configurations.2d: found None"),
+        ("nnUNetPlans.json", '{"configurations": {"2d": {}}, "plans_name": "x"}', "2d: architecture: missing"),
+        (
+            "nnUNetPlans.json",
+            '{"configurations": {"2d": {"architecture": []}}, "plans_name": "x"}',
+            "is not as nnU-Net writes it",
+        ),
+        ("dataset.json", "{}", "dataset.json: labels: found None, expected a mapping"),
+        ("dataset.json", '{"labels": []}', "dataset.json: labels: found [], expected a mapping"),
+        ("../../o.json", "[" * 100_000, "o.json: cannot be read as JSON (maximum recursion depth"),
+        ("../../o.json", "\ud800", "o.json: cannot be read as JSON ('utf-8' codec"),
+    ],
+)
+def test_files_of_the_wrong_shape_are_one_line(preprocessed, tmp_path, capsys, name, content, message):
+    (tmp_path / "o.json").write_text('{"description": "", "configurations": {}}')
+    (preprocessed / name).write_bytes(content.encode("utf-8", "surrogatepass"))
+    assert main(["plan", "-d", "7", "--override", str(tmp_path / "o.json")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

@@ -15,7 +15,8 @@ from nnunetv2_sa_unet.commands.main import main
     [
         (("--threshold", "0"), "expected a number above 0 and at most 1, found 0"),
         (("--threshold", "nan"), "expected a number above 0 and at most 1, found nan"),
-        (("-step_size", "1.5"), "expected a number above 0 and at most 1, found 1.5"),
+        (("-step_size", "1.5"), "expected a number from 0.1 to 1, found 1.5"),
+        (("-step_size", "0.001"), "expected a number from 0.1 to 1, found 0.001"),
         (("--min-volume", "-3"), "expected a number above 0, found -3"),
         (("--min-volume", "five"), "expected a number above 0, found five"),
     ],

@@ -136,3 +136,14 @@ def test_scanners_with_fewer_cases_than_the_challenge_has_are_named(challenge_tr
 def test_the_challenge_has_60_training_and_110_test_cases() -> None:
     assert sum(scanner.training for scanner in SCANNERS) == 60
     assert sum(scanner.test for scanner in SCANNERS) == 110
+
+
+def test_folders_that_lead_nowhere_are_named(challenge_tree: Any) -> None:
+    root: Path = challenge_tree.root
+    (root / "training" / "Utrecht" / "4").symlink_to("/nowhere/4")
+    (case,) = [one for one in find_cases(root, ("FLAIR",), "pre", None)[0] if one.name == "Utrecht_004"]
+    assert not case.images[0].exists()
+    shutil.move(root / "test", root / "elsewhere")
+    (root / "test").symlink_to("/nowhere/test")
+    with pytest.raises(InputError, match="test: a link to a file that is not there"):
+        find_cases(root, ("FLAIR",), "pre", None)

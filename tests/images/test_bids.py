@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.bids import find_flair
+from nnunetv2_sa_unet.images.bids import DESCRIPTION, find_flair
+from nnunetv2_sa_unet.text import printable
 
 
 def data_set(folder: Path, *names: str) -> Path:
@@ -76,3 +80,70 @@ def test_a_link_to_a_file_that_was_not_fetched_is_a_volume_that_will_be_missed(t
     source = data_set(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
     (source / "sub-01/anat/sub-01_FLAIR.nii.gz").symlink_to("../../.git/annex/objects/absent")
     assert [volume.path.name for volume in find_flair(source)[0]] == ["sub-01_FLAIR.nii.gz"]
+
+
+def test_subjects_of_which_nothing_was_fetched_are_named(tmp_path: Path) -> None:
+    source = data_set(tmp_path, "sub-01/anat/sub-01_FLAIR.nii.gz", "derivatives/fs/sub-01/mri/FLAIR.mgz")
+    (source / "sub-02").mkdir()
+    (source / "sub-03").symlink_to("/annex/nowhere")
+    (source / "sub-04" / "anat").mkdir(parents=True)
+    (source / "sub-01" / "tmp").mkdir()
+    left_out = find_flair(source)[1]
+    assert {each.path.relative_to(source).as_posix() for each in left_out} == {"sub-02", "sub-03", "sub-04/anat"}
+    assert not any(each.harmless for each in left_out)
+
+
+def test_the_ending_of_a_name_is_its_last(tmp_path: Path) -> None:
+    (volume,) = find_flair(data_set(tmp_path, "sub-01/anat/sub-01_acq-a.nii_FLAIR.nii.gz"))[0]
+    assert volume.entities == {"sub": "01", "acq": "a.nii"}
+
+
+#: What names of files in the field are put together from.
+PARTS = st.sampled_from(
+    ["sub-01", "sub-02", "sub-", "ses-1", "ses-2", "acq-3D", "run-1", "part-phase", "part-mag", "part-real", "echo-2"]
+) | st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=6)
+SUFFIXES = st.sampled_from(["FLAIR", "flair", "T1w", "FLAIR_x", "mask", ""])
+BIDS_ENDINGS = st.sampled_from([".nii.gz", ".nii", ".NII.GZ", ".json", ".mgz", ".nii.gz.part", ""])
+PLACES = st.sampled_from(["sub-01/anat", "sub-01/ses-1/anat", "sub-02/anat", "sub-02", ".", "tmp/sub-01/anat"])
+NAMES = st.tuples(PLACES, st.lists(PARTS, max_size=4), SUFFIXES, BIDS_ENDINGS)
+
+
+def check_names(names: list[tuple[str, list[str], str, str]]) -> None:
+    """Every FLAIR is a volume of the subject that both its name and its folders say, or is named with a reason."""
+    with tempfile.TemporaryDirectory() as place:
+        source = data_set(Path(place), "sub-09/anat/sub-09_FLAIR.nii.gz")
+        written = set()
+        for folder, parts, suffix, ending in names:
+            path = source / folder / ("_".join([*parts, suffix]) + ending)
+            if path.name.startswith(".") or len(path.name.encode()) > 200 or path.name in ("", DESCRIPTION):
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            written.add(path)
+        volumes, passed_over = find_flair(source)
+        for volume in volumes:
+            folder_of = volume.place.parts[0]
+            assert f"sub-{volume.entities['sub']}" == folder_of
+            assert all(
+                f"ses-{volume.entities['ses']}" == part for part in volume.place.parts[:-1] if part.startswith("ses-")
+            )
+            assert volume.entities.get("part", "mag") == "mag"
+        used = {volume.path for volume in volumes} | {each.path for each in passed_over}
+        for path in written:
+            if "flair" in path.name.lower() and path.suffix != ".json":
+                assert path in used, path
+        for each in passed_over:
+            printable(each.path).encode()
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(st.lists(NAMES, min_size=1, max_size=5))
+def test_names_of_any_kind_are_volumes_or_are_named(names: list[tuple[str, list[str], str, str]]) -> None:
+    check_names(names)
+
+
+@pytest.mark.slow
+@settings(max_examples=5000, deadline=None)
+@given(st.lists(NAMES, min_size=1, max_size=5))
+def test_very_many_names(names: list[tuple[str, list[str], str, str]]) -> None:
+    check_names(names)

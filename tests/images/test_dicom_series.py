@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -329,4 +330,98 @@ def test_linked_folders_are_followed_once_and_locked_ones_named(
         ("P3", False): "a folder that cannot be read: Permission denied",
         ("notes.txt", True): "no image by its name",
         ("scan.nii.gz", False): "an image file among DICOM folders: give its folder as an input of its own",
+    }
+
+
+def test_a_series_in_several_files_of_many_slices_is_one(tmp_path: Path, dicom: SimpleNamespace) -> None:
+    for part, instance in ((range(4, 6), "1.2.3.8"), (range(4), "1.2.3.9")):
+        made = dicom.enhanced(dicom.head[list(part)], list(part))
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = instance
+        dicom.save(made, tmp_path / instance)
+    image, remarks = volume(tmp_path)
+    assert is_the_head(image, dicom)
+    assert remarks == ()
+
+
+def test_files_of_many_slices_at_the_same_places_are_volumes_of_their_own(
+    tmp_path: Path, dicom: SimpleNamespace
+) -> None:
+    for instance in ("1.2.3.8", "1.2.3.9"):
+        made = dicom.enhanced(dicom.head, range(6))
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = instance
+        dicom.save(made, tmp_path / instance)
+    for series in find_series(tmp_path).series:
+        assert is_the_head(read_series(series.folder, series.files), dicom)
+    assert len(find_series(tmp_path).series) == 2
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_files_that_lack_only_their_first_bytes_are_read(tmp_path: Path, dicom: SimpleNamespace, many: bool) -> None:
+    paths = [dicom.save(dicom.enhanced(dicom.head, range(6)), tmp_path / "IM1")] if many else dicom.write(tmp_path)
+    for path in paths:
+        path.write_bytes(path.read_bytes()[132:])
+    assert is_the_head(volume(tmp_path)[0], dicom)
+
+
+def test_damage_that_a_decoder_only_mentions_is_noticed(tmp_path: Path, dicom: SimpleNamespace) -> None:
+    values = np.random.default_rng(0).integers(0, 400, (2, 64, 64)).astype(np.uint16)
+    paths = dicom.write(tmp_path, values)
+    for path in paths:
+        reader, writer = SimpleITK.ImageFileReader(), SimpleITK.ImageFileWriter()
+        reader.SetFileName(str(path))
+        path.rename(path.with_suffix(".dcm"))
+        reader.SetFileName(str(path.with_suffix(".dcm")))
+        image = reader.Execute()
+        writer.SetFileName(str(path.with_suffix(".dcm")))
+        writer.KeepOriginalImageUIDOn()
+        writer.UseCompressionOn()
+        writer.SetCompressor("JPEG")
+        writer.Execute(image)
+    (series,) = find_series(tmp_path).series
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(read_series(tmp_path, series.files)), values)
+    path = paths[1].with_suffix(".dcm")
+    content = bytearray(path.read_bytes())
+    content[-2000:-1000] = bytes(1000)
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"its pixels \(JPEG Lossless.*\) are damaged, or of an encoding"):
+        read_series(tmp_path, series.files)
+
+
+def test_pixels_that_cannot_be_decoded_are_named_by_their_encoding(tmp_path: Path, dicom: SimpleNamespace) -> None:
+    for path in dicom.write(tmp_path):
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0"))
+    (series,) = find_series(tmp_path).series
+    with pytest.raises(InputError, match=r"its pixels \(1\.2\.840\.10008\.9\.9\.9\) are damaged, or of an encoding"):
+        read_series(tmp_path, series.files)
+
+
+def test_pixels_of_real_numbers_are_told_from_a_file_that_was_cut(tmp_path: Path, dicom: SimpleNamespace) -> None:
+    for index, pixels in enumerate(dicom.head):
+        made = dicom.dataset(pixels, index, BitsAllocated=32, BitsStored=32, HighBit=31, PixelData=None)
+        made.FloatPixelData = pixels.astype("<f4").tobytes()
+        dicom.save(made, tmp_path / f"{index}")
+    (series,) = find_series(tmp_path).series
+    assert "holds real numbers (FloatPixelData)" in series.problem
+
+
+@pytest.mark.parametrize("word", ["MPR", "PROJECTION IMAGE", "CSA RESAMPLED"])
+def test_what_was_made_of_other_images_is_remarked(tmp_path: Path, dicom: SimpleNamespace, word: str) -> None:
+    dicom.write(tmp_path, ImageType=["DERIVED", "SECONDARY", word])
+    assert volume(tmp_path)[1] == (f"its header calls it {word} (ImageType): made of other images",)
+
+
+def test_a_localizer_is_no_flair_whatever_its_name(tmp_path: Path, dicom: SimpleNamespace) -> None:
+    dicom.write(tmp_path, dicom.head[:3], ImageType=["ORIGINAL", "PRIMARY", "M", "LOCALIZER"])
+    (series,) = find_series(tmp_path).series
+    assert not series.flair
+
+
+def test_empty_folders_are_named_and_pipes_not_waited_for(tmp_path: Path, dicom: SimpleNamespace) -> None:
+    dicom.write(tmp_path / "P1")
+    (tmp_path / "P2").mkdir()
+    os.mkfifo(tmp_path / "P1" / "pipe")
+    tree = find_series(tmp_path)
+    assert {each.path.name: (each.reason[:15], each.harmless) for each in tree.passed_over} == {
+        "P2": ("an empty folder", False),
+        "pipe": ("a pipe or a dev", False),
     }

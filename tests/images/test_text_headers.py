@@ -10,6 +10,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.images.volumes import read_header, read_remarked
 
 HEAD = np.random.default_rng(0).integers(0, 400, (6, 16, 12)).astype(np.int16)
@@ -124,4 +125,31 @@ def test_a_gipl_file_says_its_spacing(tmp_path: Path) -> None:
     content[10:14] = bytes(4)
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"voxel of 0×2×6\.5 mm"):
+        read_remarked(path)
+
+
+@pytest.mark.parametrize("ending", [".nhdr", ".mhd"])
+@pytest.mark.parametrize("absolute", [True, False])
+def test_voxels_may_lie_in_another_folder(tmp_path: Path, ending: str, absolute: bool) -> None:
+    path = write(tmp_path, ending, False)
+    (tmp_path / "sub").mkdir()
+    moved = voxels(path).rename(tmp_path / "sub" / "a.raw")
+    path.write_text(path.read_text().replace("a.raw", str(moved) if absolute else "sub/a.raw"))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(read_remarked(path)[0]), HEAD)
+    assert files_of(path) == [path, moved]
+
+
+def test_files_of_an_image_are_those_that_hold_it(tmp_path: Path) -> None:
+    for ending in (".nrrd", ".mha", ".gipl"):
+        assert files_of(write(tmp_path, ending, False)) == [tmp_path / f"a{ending}"]
+    path = tmp_path / "b.mhd"
+    path.write_text("nothing")
+    assert files_of(path) == [path]
+
+
+@pytest.mark.parametrize(("ending", "name"), [(".nhdr", "LIST"), (".mhd", "LIST"), (".mhd", "a%03d.raw 1 6 1")])
+def test_voxels_in_several_files_are_refused(tmp_path: Path, ending: str, name: str) -> None:
+    path = write(tmp_path, ending, False)
+    path.write_text(path.read_text().replace("a.raw", name))
+    with pytest.raises(InputError, match="its voxels stand in several files"):
         read_remarked(path)

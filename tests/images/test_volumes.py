@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.geometry import geometry_differences
-from nnunetv2_sa_unet.images.volumes import itk_reason, read_header, read_volume
+from nnunetv2_sa_unet.images.volumes import constant_problem, itk_reason, read_header, read_volume
 
 
 def noise(path: Path) -> SimpleITK.Image:
@@ -123,3 +124,59 @@ Refusing to change spacing from [1, 1, 1] to [2, 2, 0]
         "Refusing to change spacing from [1, 1, 1] to [2, 2, 0]"
     )
     assert itk_reason(RuntimeError("")) == "unknown reason"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (gzip.decompress, "is not compressed: rename it to .nii"),
+        (gzip.compress, "is compressed twice: unpack it once"),
+        (lambda content: content + b"more", "other bytes follow its compressed ones"),
+        (lambda content: b"version https://git-lfs.github.com/spec/v1\n", "stands for a file that is not there"),
+        (lambda content: b"../.git/annex/objects/aa/MD5E-s1--b.nii.gz", "stands for a file that is not there"),
+        (lambda content: b"<!DOCTYPE html>", "not a NIfTI file by its first bytes, and not compressed with gzip"),
+        (lambda content: gzip.compress(b""), "it ends after 0 bytes, within its header"),
+    ],
+)
+def test_what_is_not_compressed_as_its_name_says_is_named(
+    tmp_path: Path, change: Callable[[bytes], bytes], message: str
+) -> None:
+    path = tmp_path / "a.nii.gz"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.arange(1000, dtype=np.int16).reshape(10, 10, 10)), str(path))
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(InputError, match=message) as error:
+        read_volume(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_compressed_data_may_have_several_parts_and_zeros_at_their_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    values = np.arange(1000, dtype=np.int16).reshape(10, 10, 10)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(path))
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:500]) + gzip.compress(content[500:]) + bytes(512))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(read_volume(path)), values)
+
+
+def test_endings_that_itk_does_not_read_are_named(tmp_path: Path) -> None:
+    image = SimpleITK.GetImageFromArray(np.arange(1000, dtype=np.int16).reshape(10, 10, 10))
+    for written, name in (("a.mha", "a.MHA"), ("b.nii", "b.Nii"), ("c.nii.gz", "c.NII.GZ")):
+        SimpleITK.WriteImage(image, str(tmp_path / written))
+        (tmp_path / written).rename(tmp_path / name)
+    for name in ("a.MHA", "b.Nii"):
+        with pytest.raises(InputError, match=rf"the ending \{name[1:]} is not read: rename it to \{name[1:].lower()}"):
+            read_volume(tmp_path / name)
+    read_volume(tmp_path / "c.NII.GZ")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match="is a pipe or a device; expected a file"):
+        read_volume(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize(("scale", "problem"), [(1e20, "scale them down"), (1e-9, "scale them up"), (1, None)])
+def test_values_that_a_network_would_see_as_one_are_told(scale: float, problem: str | None) -> None:
+    image = SimpleITK.GetImageFromArray(np.arange(8.0).reshape(2, 2, 2) * scale)
+    found = constant_problem(image)
+    assert found is None if problem is None else problem in str(found)

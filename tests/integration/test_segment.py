@@ -18,7 +18,7 @@ import SimpleITK
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY
 from nnunetv2_sa_unet.report.page import SCRIPTS_AND_STYLES
-from nnunetv2_sa_unet.segment.record import read_input, read_segmentation
+from nnunetv2_sa_unet.segment.record_files import read_input, read_segmentation
 
 PLANS = "nnUNetSAUNetPaperSmallPlans"
 SHAPE = (12, 40, 36)

@@ -82,7 +82,7 @@ def refusal(folder: Path) -> str:
         (lambda p: arguments(p).update(unheard_of=1), "unheard_of"),
         (lambda p: arguments(p).update(features_per_stage=[8, 16, 32, 64]), "size mismatch"),
         (lambda p: p.pop("configurations"), "plans.json or dataset.json lacks 'configurations'"),
-        (lambda p: p.update(configurations=[]), "cannot load this model"),
+        (lambda p: p.update(configurations=[]), "plans.json: configurations: found list, expected a mapping"),
         (lambda p: p.update(configurations={"2d": {}}), "3d_fullres"),
         (lambda p: configuration(p).update(architecture=None), "cannot load this model"),
         (lambda p: configuration(p).update(inherits_from="3d_fullres"), "cannot load this model"),
@@ -100,7 +100,8 @@ def test_plans_that_lead_elsewhere_or_nowhere_are_refused(
 @pytest.mark.parametrize(
     ("file", "changes", "expected"),
     [
-        ("dataset.json", lambda d: d.update(labels=None), "cannot load this model"),
+        ("dataset.json", lambda d: d.update(labels=None), "dataset.json: labels: found NoneType, expected a mapping"),
+        ("dataset.json", lambda d: d.update(channel_names=["FLAIR"]), "channel_names: found list, expected a mapping"),
         ("dataset.json", lambda d: d.pop("channel_names"), "cannot load this model"),
         ("dataset.json", lambda d: d.update(labels={"background": 0, "WMH": 1, "other": 2}), "size mismatch"),
         ("checkpoint.json", lambda c: c.update(trainer_name="nnUNetTrainerOfAnother"), "nnUNetTrainerOfAnother"),

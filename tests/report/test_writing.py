@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +16,8 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.report import write_report
-from nnunetv2_sa_unet.segment.record import read_segmentation
+from nnunetv2_sa_unet.segment.record import LeftOut
+from nnunetv2_sa_unet.segment.record_files import read_segmentation, write_segmentation
 
 #: Boxes (z, y, x) in the head of conftest.py: in the brain, in the scalp, at the lowest slice.
 INSIDE = (slice(6, 8), slice(60, 64), slice(30, 36))
@@ -117,6 +119,7 @@ def test_references_that_cannot_be_used_are_named_and_the_rest_goes_on(
                 image.SetOrigin((0.0, 0.0, 0.0))
             SimpleITK.WriteImage(image, str(references / f"{name}.nii.gz"))
     shutil.copy(references / "good.nii.gz", references / "stranger.nii.gz")
+    shutil.copy(references / "good.nii.gz", os.fsencode(references) + b"/m\xfcller.nii.gz")  # no UTF-8
     SimpleITK.WriteImage(head.image(head.labels), str(references / "twice.nii"))
     cut = references / "cut.nii.gz"
     cut.write_bytes(cut.read_bytes()[:-40])
@@ -130,7 +133,7 @@ def test_references_that_cannot_be_used_are_named_and_the_rest_goes_on(
     words = html.unescape(page)
     assert "absent: no reference in" in words
     assert "twice: twice.nii and twice.nii.gz: keep one of them" in words
-    assert "no subject is called stranger" in words
+    assert r"no subject is called m\xfcller, stranger" in words
 
 
 def test_what_is_missing_is_said_and_the_rest_is_shown(make_run: Any, make_head: Any) -> None:
@@ -248,6 +251,25 @@ def test_a_list_of_files_that_points_elsewhere_removes_nothing_there(make_run: A
     assert "slices/a.jpg" in json.loads(listed.read_text())
 
 
+@pytest.mark.parametrize("place", ["report", "report/slices", "report/volumes"])
+def test_a_link_in_the_folder_leads_nothing_out_of_it(
+    make_run: Any, make_head: Any, tmp_path: Path, place: str
+) -> None:
+    run = make_run()
+    run.add("a", make_head().add(*INSIDE))
+    folder = run.write()
+    write_report(folder)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "thesis.txt").write_text("mine")
+    shutil.rmtree(folder / place)
+    (folder / place).symlink_to(victim)
+    (folder / "report.html").unlink()
+    with pytest.raises(InputError, match="leads out of"):
+        write_report(folder)
+    assert [path.name for path in victim.iterdir()] == ["thesis.txt"]
+
+
 def test_a_report_that_was_stopped_leaves_the_old_page_and_its_files_are_known(
     make_run: Any, make_head: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,3 +315,18 @@ def test_a_cohort_without_any_mask_has_a_page(make_run: Any) -> None:
     page = write_report(folder).read_text(encoding="utf-8")
     assert "all zero" in section(page, "broken")
     assert '<h2 id="distribution">' not in page
+
+
+def test_what_was_looked_at_and_not_used_is_on_the_page(make_run: Any, make_head: Any) -> None:
+    run = make_run()
+    run.add("a", make_head().add(*INSIDE))
+    folder = run.write()
+    left_out = [
+        LeftOut(path="in/<b>.mgz", reason="FreeSurfer's format is not read", harmless=False),
+        LeftOut(path="in/SR", reason="holds no image", harmless=True),
+    ]
+    write_segmentation(folder, read_segmentation(folder).model_copy(update={"left_out": left_out}))
+    page = write_report(folder).read_text(encoding="utf-8")
+    missed, passed = page.index("Looked at, and not used:"), page.index("Passed over as nothing to segment: 1")
+    assert missed < page.index("in/&lt;b&gt;.mgz: FreeSurfer&#39;s format is not read") < passed < page.index("in/SR")
+    assert "<b>" not in page

@@ -210,6 +210,16 @@ def test_dicom_beside_images_is_named(tmp_path: Path, write_series: Write) -> No
     assert found["IM1"] == ("a DICOM file beside images: give its folder as an input of its own", False)
 
 
+def test_what_an_earlier_run_wrote_among_dicom_folders_is_passed_over_without_a_word(
+    tmp_path: Path, write_series: Write
+) -> None:
+    write_series(tmp_path / "P1", VALUES)
+    touch(tmp_path, "out/volumes.json", "out/P1_wmh.nii.gz", "out/report/slices/P1.jpg", "other/P2.nii.gz")
+    found = find_subjects([tmp_path], 1)
+    assert [subject.name for subject in found.subjects] == ["P1"]
+    assert [each.path.name for each in found.passed_over] == ["P2.nii.gz"]
+
+
 def test_series_that_are_not_used_are_named(tmp_path: Path, write_series: Write) -> None:
     write_series(tmp_path / "flair", VALUES, uid="1.1.5", study="1.1")
     write_series(tmp_path / "t1", VALUES, "T1 mprage", uid="1.1.4", study="1.1")

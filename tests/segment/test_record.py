@@ -14,14 +14,9 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.scores.lesion_sizes import lesion_load
-from nnunetv2_sa_unet.segment.record import (
+from nnunetv2_sa_unet.segment.record import Decision, Input, LeftOut, Model, Options, Segmentation, Subject
+from nnunetv2_sa_unet.segment.record_files import (
     JOURNAL_NAME,
-    Decision,
-    Input,
-    Model,
-    Options,
-    Segmentation,
-    Subject,
     claimed_files,
     has_record,
     read_input,
@@ -184,3 +179,36 @@ def test_a_folder_without_a_record_and_a_record_of_another_kind_are_refused(
     path.write_text("{")
     with pytest.raises(InputError, match=r"volumes.json: content: Invalid JSON"):
         read_segmentation(tmp_path)
+
+
+def test_files_hold_paths_relative_to_their_folder_and_memory_absolute_ones(
+    tmp_path: Path, segmentation: Segmentation
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    failed = Subject(
+        subject="c",
+        status="failed",
+        message=f"{tmp_path}/in/c.nii: is empty",
+        inputs=[Input(path=f"{tmp_path}/in/c.nii", sha256=None)],
+        exclude=Input(path=f"{tmp_path}/masks/c.nii", sha256=None),
+    )
+    written = segmentation.model_copy(
+        update={
+            "options": segmentation.options.model_copy(update={"exclude": f"{tmp_path}/masks"}),
+            "subjects": [segmentation.subjects[0], failed],
+            "left_out": [LeftOut(path=f"{tmp_path}/in/x.mgz", reason="not read", harmless=False)],
+        }
+    )
+    shorter = failed.model_copy(update={"message": "c.nii: is empty"})
+    start_journal(out, written.model_copy(update={"subjects": []}), [])
+    write_journal(out, failed)
+    assert str(tmp_path) not in (out / JOURNAL_NAME).read_text()
+    assert read_segmentation(out).subjects == [shorter]
+    write_segmentation(out, written)
+    for name in ("volumes.json", "volumes.csv"):
+        assert str(tmp_path) not in (out / name).read_text()
+    assert read_segmentation(out) == written.model_copy(update={"subjects": [segmentation.subjects[0], shorter]})
+    # They may be moved together.
+    moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
+    assert read_input(read_segmentation(moved / "out").subjects[0]).GetSize() == (5, 4, 3)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from nnunetv2_sa_unet.segment import run
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
@@ -90,3 +92,31 @@ def test_large_volumes_are_prepared_one_at_a_time(tmp_path: Path, monkeypatch: p
         segment_all(job, subjects, lambda row, is_new, names=names: names.append(row.subject))
         assert sorted(names) == [subject.name for subject in subjects]
         assert max(most) <= expected
+
+
+@pytest.mark.parametrize("preamble", [True, False])
+def test_a_file_of_many_slices_counts_with_all_of_them(tmp_path: Path, preamble: bool) -> None:
+    made = FileDataset("", {}, file_meta=FileMetaDataset(), preamble=bytes(128))
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = "1.2.3.4"
+    made.Rows, made.Columns, made.NumberOfFrames, made.BitsAllocated = 8, 6, 5, 16
+    made.PerFrameFunctionalGroupsSequence = [Dataset() for _ in range(5)]
+    made.PixelData = bytes(8 * 6 * 5 * 2)
+    made.save_as(tmp_path / "IM1")
+    if not preamble:
+        (tmp_path / "IM1").write_bytes((tmp_path / "IM1").read_bytes()[132:])
+    one = Input(path=str(tmp_path), sha256=None, files=["IM1"])
+    assert run._voxels(FoundSubject("a", (one,))) == 8 * 6 * 5
+    assert run._voxels(FoundSubject("a", (Input(path=str(tmp_path), sha256=None, files=["gone"]),))) == 0
+
+
+def test_the_hash_of_an_image_covers_the_file_of_its_voxels(tmp_path: Path) -> None:
+    path = tmp_path / "a.mhd"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.arange(60.0).reshape(3, 4, 5)), str(path))
+    found = FoundSubject("a", (Input(path=str(path), sha256=None),), "no matter")
+    before = refused(tmp_path, found).inputs[0].sha256
+    assert before == refused(tmp_path, found).inputs[0].sha256
+    (voxels,) = tmp_path.glob("*raw")
+    voxels.write_bytes(voxels.read_bytes()[::-1])
+    assert refused(tmp_path, found).inputs[0].sha256 != before
