@@ -130,7 +130,11 @@ def _torch(torch: dict[str, Any]) -> Iterator[Check]:
         yield Check("problem", "torch", f"cannot be imported: {torch['error']}", "reinstall torch")
         return
     yield Check("ok", "torch", torch["version"])
-    use = {True: "would be used (nnUNet_compile=f turns it off)", False: "would not be used", None: "unknown"}
+    use = {
+        True: "would be used, but not for SA-UNet with group norm (nnUNet_compile=t or f decides for all)",
+        False: "would not be used",
+        None: "unknown",
+    }
     yield Check("ok", "device", f"{torch['device']}; torch.compile {use[torch['compile']]}")
 
 

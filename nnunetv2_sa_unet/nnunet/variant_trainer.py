@@ -42,11 +42,14 @@ from nnunetv2_sa_unet.nnunet.sites_augmentation import sites_training_transforms
 from nnunetv2_sa_unet.plans.checks import remarks
 from nnunetv2_sa_unet.plans.configurations import resolve, with_variant
 from nnunetv2_sa_unet.plans.overrides import parse_training
-from nnunetv2_sa_unet.plans.variants import Variant
+from nnunetv2_sa_unet.plans.variants import SA_UNET, Variant
 
 __all__ = ["VariantTrainer"]
 
 _CUDA = torch.device("cuda")
+#: Norms with which SA-UNet trains in eager mode, by the kernels of ``networks.fast``, instead of compiled, where the
+#: plain modules run. Taken from sums over measured parts, not measured (docs/benchmarks/speed.md).
+EAGER_NORMS = frozenset({"group"})
 
 
 class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
@@ -136,6 +139,16 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
             plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
         return network
+
+    def _do_i_compile(self) -> bool:
+        """Choose what is faster for the network; ``nnUNet_compile`` in the environment wins.
+
+        Starting takes a minute less without torch.compile, too.
+        """
+        eager = self.variant.network_class == SA_UNET and self.variant.norm in EAGER_NORMS
+        if eager and "nnUNet_compile" not in os.environ:
+            return False
+        return bool(super()._do_i_compile())
 
     def initialize(self) -> None:
         super().initialize()

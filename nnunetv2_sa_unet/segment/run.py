@@ -19,6 +19,7 @@ import numpy as np
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.dicom_files import read_dicom_file
+from nnunetv2_sa_unet.images.processes import default_processes
 from nnunetv2_sa_unet.images.volumes import read_header
 from nnunetv2_sa_unet.segment.export import export
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
@@ -27,7 +28,10 @@ from nnunetv2_sa_unet.segment.record import Input, Subject
 
 __all__ = ["segment_all"]
 
-_AHEAD = 2
+#: Subjects that are prepared, and as many that are exported, at a time. Each of the two takes a second or so of one
+#: core for a volume of clinical size, which on a CPU is little beside the network and on a GPU is not
+#: (docs/benchmarks/segment.md).
+_AHEAD = max(2, min(4, default_processes() // 2))
 #: Voxels of all subjects under way, unless it is one alone. A voxel takes up to 60 bytes on its way
 #: (docs/benchmarks/segment.md).
 _VOXELS_UNDER_WAY = 60_000_000

@@ -137,6 +137,16 @@ def test_gradients_under_autocast_are_as_near_to_float32_as_the_plain_ones(netwo
         assert (found.float() - exact).norm() < 2 * (in_plain.float() - exact).norm() + 0.02 * exact.norm()
 
 
+def test_gradients_are_stored_like_their_parameters(networks: dict[str, Any]) -> None:
+    """As optimizers, checkpoints and DistributedDataParallel know them, whatever the storage of the maps."""
+    network = networks["SAUNet"].build(deep_supervision=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(networks["SAUNet"].input())
+    torch.autograd.backward(logits, [torch.ones_like(scale) for scale in logits])
+    for parameter in network.parameters():
+        assert parameter.grad.stride() == parameter.stride() == torch.empty(parameter.shape).stride()
+
+
 def test_logits_have_torchs_usual_storage(networks: dict[str, Any]) -> None:
     network = networks["SAUNet"].build(deep_supervision=True)
     assert all(scale.is_contiguous() for scale in network(networks["SAUNet"].input()))

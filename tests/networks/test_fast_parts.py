@@ -19,7 +19,7 @@ from nnunetv2_sa_unet.networks.fast.convolution import (
     convolve_upsampled,
     without_idle_taps,
 )
-from nnunetv2_sa_unet.networks.fast.storage import stored_for_speed
+from nnunetv2_sa_unet.networks.fast.storage import channels_last
 from nnunetv2_sa_unet.networks.norm import GroupNorm
 
 Function = Callable[..., torch.Tensor]
@@ -61,7 +61,7 @@ def assert_close(all_found: list[torch.Tensor], all_expected: list[torch.Tensor]
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * scale)
 
 
-STORAGES = pytest.mark.parametrize("store", [torch.Tensor.contiguous, stored_for_speed])
+STORAGES = pytest.mark.parametrize("store", [torch.Tensor.contiguous, channels_last])
 # Odd, even, one voxel wide, flat.
 VOLUMES = [(3, 7, 6), (1, 5, 8), (4, 1, 9), (2, 6, 1), (1, 1, 1)]
 
@@ -187,6 +187,6 @@ def test_pooling_plane_by_plane(store: Function, size: tuple[int, ...]) -> None:
 def test_channels_last_storage_shows_in_the_strides_of_a_single_channel(n_axes: int) -> None:
     for samples, channels in itertools.product((1, 2), repeat=2):
         x = torch.randn(samples, channels, *(4, 5, 6)[-n_axes:])
-        stored = stored_for_speed(x)
+        stored = channels_last(x)
         assert stored.stride(1) == 1
         assert torch.equal(stored, x)

@@ -19,7 +19,7 @@ from nnunetv2_sa_unet.networks.aspp import ASPP
 from nnunetv2_sa_unet.networks.attention import SpatialAttention
 from nnunetv2_sa_unet.networks.fast import sa_unet
 from nnunetv2_sa_unet.networks.fast.blocks import apply
-from nnunetv2_sa_unet.networks.fast.storage import stored_for_speed
+from nnunetv2_sa_unet.networks.fast.storage import channels_last
 from nnunetv2_sa_unet.networks.norm import GroupNorm
 from nnunetv2_sa_unet.networks.sa_unet import SAUNet
 from nnunetv2_sa_unet.networks.unet import UNet
@@ -143,7 +143,7 @@ def by_plain_modules(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def by_faster_formulations(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    return apply(module, stored_for_speed(x))
+    return apply(module, channels_last(x))
 
 
 FORMULATIONS = pytest.mark.parametrize("forward", [by_plain_modules, by_faster_formulations])

@@ -6,6 +6,7 @@ import inspect
 import pickle
 
 import pytest
+import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_sa_unet.nnunet import trainers
@@ -27,3 +28,16 @@ def test_every_variant_has_a_trainer_that_nnunet_can_store(name):
 
 def test_the_module_exports_the_trainers_of_the_table_and_nothing_else():
     assert set(trainers.__all__) == set(VARIANTS)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("asked", [None, "t", "f"])
+def test_networks_with_kernels_of_their_own_are_not_compiled_unless_somebody_asks(name, asked, monkeypatch):
+    monkeypatch.delenv("nnUNet_compile", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("nnUNet_compile", asked)
+    trainer = object.__new__(getattr(trainers, name))
+    trainer.device = torch.device("cuda")
+    nnunets = nnUNetTrainer._do_i_compile(trainer)
+    has_kernels = VARIANTS[name].norm == "group"
+    assert trainer._do_i_compile() == (nnunets and not (has_kernels and asked is None))

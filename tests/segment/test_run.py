@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK
+import torch
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -92,6 +94,38 @@ def test_large_volumes_are_prepared_one_at_a_time(tmp_path: Path, monkeypatch: p
         segment_all(job, subjects, lambda row, is_new, names=names: names.append(row.subject))
         assert sorted(names) == [subject.name for subject in subjects]
         assert max(most) <= expected
+
+
+def test_the_next_is_prepared_and_the_last_exported_while_the_network_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a GPU would wait for them."""
+    names = [f"s{number}" for number in range(4)]
+    begun = {(what, name): Event() for what in ("prepare", "export") for name in names}
+
+    class Network:
+        def predict(self, image: torch.Tensor) -> np.ndarray[Any, Any]:
+            number = int(image)
+            assert number == 3 or begun["prepare", names[number + 1]].wait(20)
+            assert number == 0 or begun["export", names[number - 1]].wait(20)
+            return np.zeros(1)
+
+    def stub_prepare(job: Job, found: FoundSubject) -> Prepared:
+        begun["prepare", found.name].set()
+        grid = Grid(SimpleITK.Image(2, 2, 2, SimpleITK.sitkUInt8), "LPS")
+        return Prepared(found, [], None, None, [], [], grid, False, {}, image=torch.tensor(names.index(found.name)))
+
+    def stub_export(job: Job, prepared: Prepared, logits: Any) -> Subject:
+        begun["export", prepared.found.name].set()
+        return Subject(subject=prepared.found.name, status="ok", message="", inputs=[])
+
+    monkeypatch.setattr(run, "prepare", stub_prepare)
+    monkeypatch.setattr(run, "export", stub_export)
+    rows: list[Subject] = []
+    network: Any = Network()
+    job = Job(network, Options(), tmp_path, {}, {}, {})
+    segment_all(job, [FoundSubject(name, ()) for name in names], lambda row, is_new: rows.append(row))
+    assert [row.status for row in rows] == ["ok"] * 4
 
 
 @pytest.mark.parametrize("preamble", [True, False])

@@ -7,6 +7,8 @@ from torch.nn import functional
 
 from nnunetv2_sa_unet.networks.attention import SpatialAttention
 from nnunetv2_sa_unet.networks.fast.convolution import convolve, convolve_by_phases
+from nnunetv2_sa_unet.networks.fast.fused_attention import describe, weigh
+from nnunetv2_sa_unet.networks.fast.launching import is_for_kernels
 from nnunetv2_sa_unet.networks.fast.storage import fold_planes, unfold_planes
 
 __all__ = ["attend"]
@@ -17,6 +19,8 @@ LARGE = 8
 
 def attend(attention: SpatialAttention, x: torch.Tensor) -> torch.Tensor:
     """Return what ``attention`` would make of ``x``, (N, C, *spatial)."""
+    if is_for_kernels(x):
+        return weigh(x, _score(attention, describe(x)))
     # A sum and not a mean: its gradient is a view, that of a mean a map as large as x.
     mean = x.sum(1, keepdim=True) / x.shape[1]
     descriptor = torch.cat((mean, x.amax(1, keepdim=True)), 1)

@@ -15,7 +15,7 @@ from nnunetv2_sa_unet.networks.attention import SpatialAttention
 from nnunetv2_sa_unet.networks.fast.attention import attend
 from nnunetv2_sa_unet.networks.fast.convolution import convolve, convolve_upsampled, without_idle_taps
 from nnunetv2_sa_unet.networks.fast.norm import group_norm
-from nnunetv2_sa_unet.networks.fast.storage import fold_planes, planes_are_images, unfold_planes
+from nnunetv2_sa_unet.networks.fast.storage import fold_planes, planes_are_images, stored_like, unfold_planes
 from nnunetv2_sa_unet.networks.norm import GroupNorm
 
 __all__ = ["apply", "convolve_merged"]
@@ -61,8 +61,14 @@ def convolve_merged(stack: Any, factors: Iterable[int], below: torch.Tensor, ski
 
 def _apply_after_convolution(modules: Iterable[nn.Module], x: torch.Tensor) -> torch.Tensor:
     """Apply what follows a convolution to its output, which nobody else reads: it may be overwritten."""
-    for module in modules:
-        if type(module) is GroupNorm:
+    remaining = iter(modules)
+    following = next(remaining, None)
+    while following is not None:
+        module, following = following, next(remaining, None)
+        if type(module) is GroupNorm and type(following) is nn.ReLU:
+            x = group_norm(module, x, relu=True)
+            following = next(remaining, None)
+        elif type(module) is GroupNorm:
             x = group_norm(module, x)
         elif type(module) is nn.ReLU:
             x = functional.relu_(x)
@@ -99,8 +105,7 @@ def _max_pool(pool: Any, x: torch.Tensor) -> torch.Tensor:
     """Pool plane by plane where the pool joins no two planes."""
     if pool.kernel_size[0] == pool.stride[0] == 1 and planes_are_images(x):
         return unfold_planes(functional.max_pool2d(fold_planes(x), pool.kernel_size[1:], pool.stride[1:]), x.shape[0])
-    pooled: torch.Tensor = pool(x)
-    return pooled
+    return stored_like(x, pool(x))
 
 
 def _aspp(aspp: ASPP, x: torch.Tensor) -> torch.Tensor:

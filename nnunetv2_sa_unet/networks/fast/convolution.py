@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from nnunetv2_sa_unet.networks.fast.storage import fold_planes, planes_are_images, stored_like, unfold_planes
+from nnunetv2_sa_unet.networks.fast.storage import (
+    fold_planes,
+    planes_are_images,
+    stored_like,
+    unfold_planes,
+    weight_for,
+)
 
 __all__ = ["convolve", "convolve_by_phases", "convolve_upsampled", "without_idle_taps"]
 
@@ -38,11 +44,11 @@ def convolve(
     padding = tuple(padding or (0,) * n_axes)
     dilation = tuple(dilation or (1,) * n_axes)
     if n_axes == 2:
-        return functional.conv2d(x, weight, bias, padding=padding, dilation=dilation)
+        return functional.conv2d(x, weight_for(x, weight), bias, padding=padding, dilation=dilation)
     if weight.shape[2] == 1 and padding[0] == 0 and planes_are_images(x):
-        planes = functional.conv2d(fold_planes(x), weight.squeeze(2), bias, padding=padding[1:], dilation=dilation[1:])
+        planes = convolve(fold_planes(x), weight.squeeze(2), bias, padding[1:], dilation[1:])
         return stored_like(x, unfold_planes(planes, x.shape[0]))
-    return stored_like(x, functional.conv3d(x, weight, bias, padding=padding, dilation=dilation))
+    return stored_like(x, functional.conv3d(x, weight_for(x, weight), bias, padding=padding, dilation=dilation))
 
 
 def without_idle_taps(
@@ -101,11 +107,12 @@ def convolve_upsampled(
     padding = [(extent - 1) // 2 for extent in weight.shape[2:]]
     stride = list(factors)
     if x.ndim == 4:
-        return functional.conv_transpose2d(x, kernel, bias, stride, padding)
+        return functional.conv_transpose2d(x, weight_for(x, kernel), bias, stride, padding)
     if kernel.shape[2] == 1 and planes_are_images(x):
-        planes = functional.conv_transpose2d(fold_planes(x), kernel.squeeze(2), bias, stride[1:], padding[1:])
+        images, kernel = fold_planes(x), kernel.squeeze(2)
+        planes = functional.conv_transpose2d(images, weight_for(images, kernel), bias, stride[1:], padding[1:])
         return stored_like(x, unfold_planes(planes, x.shape[0]))
-    return stored_like(x, functional.conv_transpose3d(x, kernel, bias, stride, padding))
+    return stored_like(x, functional.conv_transpose3d(x, weight_for(x, kernel), bias, stride, padding))
 
 
 def convolve_by_phases(x: torch.Tensor, weight: torch.Tensor, before: Sequence[int]) -> torch.Tensor:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from nnunetv2_sa_unet.networks.fast.blocks import apply, convolve_merged
-from nnunetv2_sa_unet.networks.fast.storage import stored_for_speed
+from nnunetv2_sa_unet.networks.fast.storage import channels_last
+from nnunetv2_sa_unet.networks.fast.trial import kernels_work
 from nnunetv2_sa_unet.networks.unet import UNet
 
 __all__ = ["sa_unet"]
@@ -16,7 +17,8 @@ __all__ = ["sa_unet"]
 def sa_unet(network: UNet, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
     """Return what :class:`~nnunetv2_sa_unet.networks.sa_unet.SAUNet` makes of ``x``, for modules the door lets through.
 
-    The logits have torch's usual storage, whatever that of ``x``.
+    Maps lie in memory with the channels last where this is faster: on a CPU, and on a GPU on which the kernels work
+    that normalise such maps. The logits have torch's usual storage, whatever that of ``x``.
 
     Args:
         network: read only.
@@ -24,7 +26,7 @@ def sa_unet(network: UNet, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]
     """
     encoder, decoder = network.encoder, network.decoder
     skips = []
-    x = stored_for_speed(x)
+    x = channels_last(x) if x.device.type == "cpu" or kernels_work(network, x) else x.contiguous()
     for stage in encoder.stages:
         x = apply(stage, x)
         skips.append(x)

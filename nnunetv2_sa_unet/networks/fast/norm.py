@@ -1,29 +1,42 @@
-"""Group normalisation over channels-last storage on a CPU: accurate, and with a gradient that costs one more pass."""
+"""Group normalisation over channels-last storage.
+
+On a GPU by kernels of our own, with the ReLU that follows (:mod:`.fused_norm`); on a CPU here, accurate and with a
+gradient that costs one more pass; over torch's usual storage by torch.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from nnunetv2_sa_unet.networks import norm as plain
-from nnunetv2_sa_unet.networks.fast.storage import stored_like
+from nnunetv2_sa_unet.networks.fast.fused_norm import group_norm_relu
+from nnunetv2_sa_unet.networks.fast.gradients import gradients_by_torch
+from nnunetv2_sa_unet.networks.fast.launching import is_for_kernels
+from nnunetv2_sa_unet.networks.fast.storage import is_channels_last, stored_like
 
 __all__ = ["group_norm"]
 
 
-def group_norm(norm: plain.GroupNorm, x: torch.Tensor) -> torch.Tensor:
-    """Normalise ``x``, (N, C, *spatial); without gradients ``x`` itself is overwritten.
+def group_norm(norm: plain.GroupNorm, x: torch.Tensor, relu: bool = False) -> torch.Tensor:
+    """Normalise ``x``, (N, C, *spatial), and take the positive part if ``relu``; without gradients in place.
 
     For ``x`` that nobody else reads, such as the output of a convolution.
     """
+    arguments = (norm.weight, norm.bias, norm.num_groups, norm.eps)
+    if is_for_kernels(x):
+        return group_norm_relu(x, *arguments, relu)
     if not _torch_sums_in_a_row(x):
-        return plain.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
-    if torch.is_grad_enabled():
-        normed: torch.Tensor = _ChannelsLast.apply(x, norm.weight, norm.bias, norm.num_groups, norm.eps)
-        return normed
-    _normalise(x, norm.weight, norm.bias, norm.num_groups, norm.eps, out=x)
-    return x
+        normed = plain.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    elif torch.is_grad_enabled():
+        normed = _ChannelsLast.apply(x, *arguments)
+    else:
+        _normalise(x, *arguments, out=x)
+        normed = x
+    return functional.relu_(normed) if relu else normed
 
 
 def _torch_sums_in_a_row(x: torch.Tensor) -> bool:
@@ -33,8 +46,7 @@ def _torch_sums_in_a_row(x: torch.Tensor) -> bool:
     """
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return False
-    channels_last = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
-    return x.is_contiguous(memory_format=channels_last) and not x.is_contiguous()
+    return is_channels_last(x) and not x.is_contiguous()
 
 
 class _ChannelsLast(torch.autograd.Function):
@@ -64,7 +76,8 @@ class _ChannelsLast(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, bias, mean, inverse_deviation = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient will be differentiated itself
-            return *_differentiable_gradients((x, weight, bias), ctx.groups, ctx.eps, gradient), None, None
+            function = partial(_by_torch, groups=ctx.groups, eps=ctx.eps)
+            return *gradients_by_torch(function, (x, weight, bias), gradient), None, None
 
         gradient = stored_like(x, gradient)
         samples, channels = x.shape[:2]
@@ -95,18 +108,10 @@ class _ChannelsLast(torch.autograd.Function):
         return of_x, of_weight, of_bias, None, None
 
 
-def _differentiable_gradients(
-    inputs: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None],
-    groups: int,
-    eps: float,
-    gradient: torch.Tensor,
-) -> list[torch.Tensor | None]:
-    """Return the gradients of :func:`.norm.group_norm` as torch's own operations, which have gradients themselves."""
-    x, weight, bias = inputs
-    normed = plain.group_norm(x.contiguous(), groups, weight, bias, eps)
-    needed = [tensor for tensor in inputs if tensor is not None and tensor.requires_grad]
-    gradients = iter(torch.autograd.grad(normed, needed, gradient, create_graph=True))
-    return [next(gradients) if tensor is not None and tensor.requires_grad else None for tensor in inputs]
+def _by_torch(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, groups: int, eps: float
+) -> torch.Tensor:
+    return plain.group_norm(x.contiguous(), groups, weight, bias, eps)
 
 
 def _per_channel(per_group: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.nn.modules import module as hooks_of_all_modules
 
-__all__ = ["observer"]
+__all__ = ["is_many", "observer"]
 
 #: The hooks that :meth:`torch.nn.Module.__call__` runs for every module.
 _GLOBAL_HOOKS = (
@@ -29,8 +29,8 @@ def observer() -> str | None:
     """Name who is at work, or return None."""
     if _is_tracing():
         return "torch.jit.trace is at work"
-    if _functorch_stack() is not None:
-        return "a transform of torch.func is at work"
+    if _transform() is not None:
+        return _transform()
     if getattr(forward_ad, "_current_level", 0) >= 0:
         return "forward-mode differentiation is at work"
     if _dispatch_modes():
@@ -42,6 +42,16 @@ def observer() -> str | None:
     return None
 
 
+def _transform() -> str | None:
+    """Name a transform such as ``torch.func.vmap`` that is at work, or return None."""
+    return None if _functorch_stack() is None else "a transform of torch.func is at work"
+
+
+def is_many(gradient: torch.Tensor) -> bool:
+    """Tell whether a gradient stands for many, as those of ``torch.autograd.grad(…, is_grads_batched=True)``."""
+    return _transform() is not None or bool(_is_batched(gradient))
+
+
 def _private(module: str, name: str) -> Callable[..., Any]:
     """Return a function of torch, or one whose result says that somebody may be at work."""
     try:
@@ -51,6 +61,7 @@ def _private(module: str, name: str) -> Callable[..., Any]:
     return found
 
 
+_is_batched = _private("torch._C._functorch", "is_legacy_batchedtensor")
 _is_tracing = _private("torch.jit", "is_tracing")
 _functorch_stack = _private("torch._C._functorch", "peek_interpreter_stack")
 _dispatch_modes = _private("torch.utils._python_dispatch", "_get_current_dispatch_mode_stack")
