@@ -31,9 +31,9 @@ _RESIDUAL_BLOCKS = [1, 3, 4, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6]
 def configurations(patch_size: Sequence[int]) -> dict[str, dict[str, Any]]:
     """Return the configuration of every network by its name.
 
-    ``PlainConvUNet`` and ``ResidualEncoderUNet`` are what nnU-Net plans for this patch. The others are
-    the trainers of this package without ``nnUNetTrainer``, and ``plain``, which is ``SAUNet`` to be measured by its
-    plain modules; all have four stages, 24 to 192 channels, or 32 to 256 where the name ends with ``-wide``.
+    ``PlainConvUNet`` and ``ResidualEncoderUNet`` are what nnU-Net plans for this patch. The others are the trainers of
+    this package for 3d without ``nnUNetTrainer``, and ``plain``, which is ``SAUNet`` to be measured by its plain
+    modules; all have four stages, 24 to 192 channels, or 32 to 256 where the name ends with ``-wide``.
 
     Args:
         patch_size: (z, y, x).
@@ -47,7 +47,8 @@ def configurations(patch_size: Sequence[int]) -> dict[str, dict[str, Any]]:
         full = apply_values(planned["PlainConvUNet"], {"features_per_stage": features, "depth": _DEPTH})
         ours["plain" + ending] = deepcopy(full)
         for trainer, variant in VARIANTS.items():
-            ours[trainer.removeprefix("nnUNetTrainer") + ending] = apply_variant(full, variant)
+            if variant.n_axes != 2:
+                ours[trainer.removeprefix("nnUNetTrainer") + ending] = apply_variant(full, variant)
     assert ours["SAUNet"]["architecture"]["network_class_name"] == SA_UNET
     return ours | planned
 

@@ -27,12 +27,12 @@ ROOMS = {
     "images": (2, "masks, volumes, DICOM, BIDS"),
     "networks": (4, "plain torch modules"),
     "nnunet": (3, "trainers, recipe, planner"),
-    "plans": (3, "nnU-Net's plan to ours"),
+    "plans": (5, "nnU-Net's plan to ours"),
     "report": (3, "one page for a folder"),
     "scores": (4, "the challenge's metrics"),
     "segment": (3, "FLAIR in, mask and row out"),
     "study": (5, "tables, ablation"),
-    "weights": (5, "models in the box"),
+    "weights": (3, "models in the box"),
     SHARED: (2, "small modules for all"),
 }
 BOX, GAP, FLOOR, MARGIN = (176, 46), 18, 92, 16

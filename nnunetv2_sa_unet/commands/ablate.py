@@ -28,6 +28,7 @@ from nnunetv2_sa_unet.plans.variants import VARIANTS
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.study.ablation import Study
+    from nnunetv2_sa_unet.study.members import Member
 
 __all__ = ["add_parser", "check_folds", "fold_numbers", "run"]
 
@@ -50,7 +51,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--folds", nargs="+", default=["0-4"], metavar="N", help="numbers or ranges (0-4)")
     parser.add_argument(
-        "--variants", nargs="+", default=["all"], metavar="NAME", help=f"all, or of: {', '.join(VARIANTS)}"
+        "--variants",
+        nargs="+",
+        default=["all"],
+        metavar="NAME",
+        help=f"all, or of: {', '.join(VARIANTS)}; and plans, such as nnUNetResEncUNetMPlans, for nnU-Net's own trainer",
     )
     add_device(parser, "train")
     parser.add_argument(
@@ -130,29 +135,22 @@ def _prepare(arguments: argparse.Namespace, study: Study, data: Path) -> None:
 
 def _study(arguments: argparse.Namespace) -> tuple[Study, Path]:
     """The study, and the folder of the preprocessed cases."""
-    from nnunetv2_sa_unet.plans.configurations import resolve
     from nnunetv2_sa_unet.study.ablation import Study
     from nnunetv2_sa_unet.study.crossvalidation import draw_folds
+    from nnunetv2_sa_unet.study.members import member
 
-    variants, folds = _variants(arguments.variants), fold_numbers(arguments.folds)
+    folds = fold_numbers(arguments.folds)
     preprocessed_root, results_root = (required_folder(f"nnUNet_{name}") for name in ("preprocessed", "results"))
     dataset = dataset_name(arguments.dataset)
     preprocessed, results = (Path(root, dataset).absolute() for root in (preprocessed_root, results_root))
     for word in arguments.override:
         load_override(word)
+    variants = _variants(arguments.variants, preprocessed)
     plans = plans_name(arguments.base, arguments.override) if arguments.override else arguments.base
-    base_path = preprocessed / f"{arguments.base}.json"
-    base = load_plans(base_path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
-    try:
-        data = preprocessed / str(resolve(base, arguments.configuration)["data_identifier"])
-    except (InputError, KeyError) as error:
-        raise InputError(f"{base_path}: configurations.{arguments.configuration}: {error}") from None
-    for needed in (data, preprocessed / "gt_segmentations"):
-        if not needed.is_dir():
-            raise InputError(
-                f"{needed}: no such folder: run nnUNetv2_preprocess -d {dataset} -plans_name {arguments.base} "
-                f"-c {arguments.configuration}"
-            )
+    members = [member(name, plans, arguments.configuration) for name in variants]
+    data = _data(preprocessed, members, plans, arguments.base)
+    if arguments.override and any(each.plans != plans for each in members):
+        print("Overrides are not for nnU-Net's own trainer, which trains its plans with nnU-Net's recipe")
     check_folds(folds, preprocessed / "splits_final.json")
     device = _device(arguments)
     if not (preprocessed / "splits_final.json").is_file():
@@ -176,13 +174,53 @@ def _study(arguments: argparse.Namespace) -> tuple[Study, Path]:
     return study, data
 
 
-def _variants(words: Sequence[str]) -> list[str]:
-    if list(words) == ["all"]:
-        return list(VARIANTS)
-    unknown = [word for word in words if word not in VARIANTS]
+def _data(preprocessed: Path, members: Sequence[Member], plans: str, base: str) -> Path:
+    """Check that nnU-Net has preprocessed what the members train on, and return one of the folders."""
+    from nnunetv2_sa_unet.plans.configurations import resolve
+
+    needed: dict[str, list[str]] = {}
+    for each in members:
+        needed.setdefault(base if each.plans == plans else each.plans, []).append(each.configuration)
+    folders: list[Path] = []
+    for name, configurations in needed.items():
+        path = preprocessed / f"{name}.json"
+        content = load_plans(path, "run nnUNetv2_plan_and_preprocess first, or name other plans with -p")
+        for configuration in dict.fromkeys(configurations):
+            try:
+                folders.append(preprocessed / str(resolve(content, configuration)["data_identifier"]))
+            except (InputError, KeyError) as error:
+                raise InputError(f"{path}: configurations.{configuration}: {error}") from None
+            for folder in (folders[-1], preprocessed / "gt_segmentations"):
+                if not folder.is_dir():
+                    raise InputError(
+                        f"{folder}: no such folder: run nnUNetv2_preprocess -d {preprocessed.name} -plans_name {name} "
+                        f"-c {' '.join(dict.fromkeys(configurations))}"
+                    )
+    return folders[0]
+
+
+def _variants(words: Sequence[str], preprocessed: Path) -> list[str]:
+    """Read the words of ``--variants``: ``all``, trainers of this package, and plans for nnU-Net's own trainer.
+
+    Raises:
+        InputError: a word is neither.
+    """
+    names: list[str] = []
+    unknown = []
+    for word in words:
+        is_plans = word.endswith("Plans") and (preprocessed / f"{word}.json").is_file()
+        if word == "all":
+            names += VARIANTS
+        elif word in VARIANTS or is_plans:
+            names.append(word)
+        else:
+            unknown.append(word)
     if unknown:
-        raise InputError(f"--variants: no variant {', '.join(unknown)}: expected all, or of: {', '.join(VARIANTS)}")
-    return list(dict.fromkeys(words))
+        raise InputError(
+            f"--variants: no variant {', '.join(unknown)}: expected all, or of: {', '.join(VARIANTS)}; or plans in "
+            f"{preprocessed} for nnU-Net's own nnUNetTrainer"
+        )
+    return list(dict.fromkeys(names))
 
 
 def fold_numbers(words: Sequence[str]) -> list[int]:

@@ -65,6 +65,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--min-volume", type=_positive, metavar="MM3", help="drop lesions of less than this many mm³ (keep all)"
     )
     parser.add_argument(
+        "--clear-ends",
+        type=_below_half,
+        metavar="FRACTION",
+        help="nothing is WMH in so much of the axial slices at either end (none; Li et al. 2018: 0.125)",
+    )
+    parser.add_argument(
         "--exclude", type=Path, metavar="MASK", help="nothing is WMH in this mask; or a folder of masks by subject"
     )
     parser.add_argument("--no-report", action="store_true", help="make no page to check the masks by eye")
@@ -205,6 +211,7 @@ def _header(
         options=Options(
             threshold=arguments.threshold,
             min_volume_mm3=arguments.min_volume,
+            clear_ends=arguments.clear_ends,
             exclude=None if arguments.exclude is None else str(arguments.exclude.absolute()),
             probabilities=arguments.probabilities,
             step_size=arguments.step_size,
@@ -221,6 +228,10 @@ def _header(
 
 def _fraction(word: str) -> float:
     return _number(word, lambda number: 0 < number <= 1, "a number above 0 and at most 1")
+
+
+def _below_half(word: str) -> float:
+    return _number(word, lambda number: 0 < number < 0.5, "a number above 0 and below 0.5")
 
 
 def _step(word: str) -> float:

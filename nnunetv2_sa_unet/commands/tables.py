@@ -20,6 +20,7 @@ from nnunetv2_sa_unet.files import make_writable
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.scores.pairs import Pair
     from nnunetv2_sa_unet.study.formats import Table
+    from nnunetv2_sa_unet.study.members import Member
 
 __all__ = ["add_parser", "run"]
 
@@ -59,7 +60,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     trained.add_argument("-c", dest="configuration", metavar="NAME", help="(3d_fullres)")
     trained.add_argument("-p", dest="plans", metavar="PLANS", help="plans that were trained (nnUNetPlans)")
     trained.add_argument("--folds", nargs="+", metavar="N", help="numbers or ranges (0-4)")
-    trained.add_argument("--variants", nargs="+", metavar="NAME", help="trainers (all: every trained model of PLANS)")
+    trained.add_argument(
+        "--variants",
+        nargs="+",
+        metavar="NAME",
+        help="trainers, and plans that nnUNetTrainer trained (all: every model of PLANS)",
+    )
     predicted = parser.add_argument_group("folders of predictions, for instance of a test set")
     predicted.add_argument(
         "--predictions",
@@ -150,6 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _cross_validated(arguments: argparse.Namespace) -> _Input:
     from nnunetv2_sa_unet.scores.pairs import check_pairs
     from nnunetv2_sa_unet.study.crossvalidation import validation_pairs
+    from nnunetv2_sa_unet.study.members import described
 
     if arguments.dataset is None:
         raise InputError("-d: not given: name the data set, or folders with --predictions and --references")
@@ -161,23 +168,23 @@ def _cross_validated(arguments: argparse.Namespace) -> _Input:
     preprocessed, results = Path(preprocessed_root, dataset), Path(results_root, dataset)
     folds = fold_numbers(arguments.folds or ["0-4"])
     check_folds(folds, preprocessed / "splits_final.json")
-    ending = f"__{plans}__{configuration}"
-    trainers = _trainers(results, ending, arguments.variants or ["all"])
+    members = _members(results, plans, configuration, arguments.variants or ["all"])
     not_validated = [
-        f"{trainer} fold {fold}"
-        for trainer in trainers
+        f"{each.name} fold {fold}"
+        for each in members
         for fold in folds
-        if not (results / f"{trainer}{ending}" / f"fold_{fold}" / "validation").is_dir()
+        if not (results / each.folder / f"fold_{fold}" / "validation").is_dir()
     ]
     if not_validated:
         raise InputError(
             f"{results}: {', '.join(not_validated)} ({plans}, {configuration}): not validated: train to the end, or "
             "name other folds with --folds or other models with --variants"
         )
-    models = {trainer: validation_pairs(preprocessed, results / f"{trainer}{ending}", folds) for trainer in trainers}
+    models = {each.name: validation_pairs(preprocessed, results / each.folder, folds) for each in members}
     check_pairs([pair for pairs in models.values() for pair in pairs], f"validation of {', '.join(models)}")
     numbers = ", ".join(map(str, folds))
-    source = f"the validation cases of the cross-validation on {dataset} (folds {numbers}; {plans}, {configuration})"
+    trained = described(members, plans, configuration)
+    source = f"the validation cases of the cross-validation on {dataset} (folds {numbers}; {trained})"
     output = results / "tables" / f"{plans}__{configuration}"
     return _Input(models, source, output, arguments.observers or _second_readings(dataset))
 
@@ -189,22 +196,30 @@ def _second_readings(dataset: str) -> Path | None:
     return folder if raw and folder.is_dir() else None
 
 
-def _trainers(results: Path, ending: str, words: Sequence[str]) -> list[str]:
-    """The trainers of the models whose folder has this ending."""
+def _members(results: Path, plans: str, configuration: str, words: Sequence[str]) -> list[Member]:
+    """The models that are named, or all of these plans, each in the configuration that it is for."""
+    from nnunetv2_sa_unet.plans.variants import VARIANTS
+    from nnunetv2_sa_unet.study.members import Member, member
+
     folders = [path.name for path in sorted(results.glob("*__*__*")) if path.is_dir()]
-    found = [name.removesuffix(ending) for name in folders if name.endswith(ending)]
+    ending = f"__{plans}__{configuration}"
+    trainers = [name.removesuffix(ending) for name in folders if name.endswith(ending)]
+    found = {name: Member(name, name, plans, configuration) for name in trainers}
+    for each in (member(name, plans, configuration) for name in VARIANTS):
+        if each.folder in folders:
+            found[each.name] = each
     if list(words) == ["all"]:
         if not found:
             others = f"found {', '.join(folders)}" if folders else "found no model at all"
             raise InputError(f"{results}: no model TRAINER{ending}: {others}: name its plans with -p, configuration -c")
-        return found
-    absent = [word for word in words if word not in found]
+        return list(found.values())
+    wanted = {word: found.get(word) or member(word, plans, configuration) for word in words}
+    absent = [each.folder for each in wanted.values() if each.folder not in folders]
     if absent:
         raise InputError(
-            f"--variants: no model {', '.join(f'{name}{ending}' for name in absent)} in {results}: expected all, or "
-            f"of: {', '.join(found) or 'none'}"
+            f"--variants: no model {', '.join(absent)} in {results}: expected all, or of: {', '.join(found) or 'none'}"
         )
-    return list(dict.fromkeys(words))
+    return list(wanted.values())
 
 
 def _predicted(arguments: argparse.Namespace) -> _Input:

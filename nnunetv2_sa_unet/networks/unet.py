@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, get_matching_pool_op
+from dynamic_network_architectures.building_blocks.helper import (
+    convert_conv_op_to_dim,
+    get_matching_convtransp,
+    get_matching_pool_op,
+)
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-__all__ = ["Blocks", "Decoder", "Encoder", "UNet", "check_stages", "feature_map_size", "upsampling"]
+__all__ = [
+    "Blocks", "Decoder", "Encoder", "Steps", "UNet", "check_stages", "feature_map_size", "steps_feature_map_size",
+    "up_convolution", "upsampling",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,23 @@ def upsampling(stride: Sequence[int], mode: str = "nearest") -> nn.Upsample:
     return nn.Upsample(scale_factor=tuple(map(float, stride)), mode=mode)
 
 
+def up_convolution(
+    conv_op: type[nn.Module],
+    input_channels: int,
+    output_channels: int,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+) -> nn.Module:
+    """Undo a ``stride`` by a transposed convolution with an odd kernel and a bias, to exactly the size before it."""
+    padding = [extent // 2 for extent in kernel_size]
+    # What the padding takes off at the end beyond the kernel's own margin.
+    left_over = [step - extent + 2 * pad for extent, step, pad in zip(kernel_size, stride, padding, strict=True)]
+    up_convolution: nn.Module = get_matching_convtransp(conv_op)(
+        input_channels, output_channels, tuple(kernel_size), tuple(stride), tuple(padding), tuple(left_over)
+    )
+    return up_convolution
+
+
 class Encoder(nn.Module):
     """Stages in a row, from the finest to the bottleneck.
 
@@ -104,49 +128,36 @@ class Encoder(nn.Module):
         return outputs
 
 
-class Decoder(nn.Module):
-    """From the bottleneck back to full resolution, with a segmentation head at each resolution.
+class Steps(nn.Module):
+    """From the bottleneck back to full resolution, step by step, with a segmentation head at each resolution.
 
-    Each step upsamples, concatenates [upsampled, skip], the skip weighed by its attention, and convolves. All heads
-    are always built, because nnU-Net loads checkpoints strictly and builds networks for inference without deep
+    Each step upsamples, merges the result with the skip connection, which its attention weighs, and convolves. All
+    heads are always built, because nnU-Net loads checkpoints strictly and builds networks for inference without deep
     supervision. Built without deep supervision, the heads that get no gradient are frozen, or they would stop
     DistributedDataParallel.
 
     Args:
-        blocks: what the convolutions have in common.
-        features_per_stage: channels of the encoder's stages, finest first; each step ends with those of its skip.
-        kernel_sizes: kernel of each stage, finest first.
-        n_conv_per_stage: convolutions of each step, the deepest first.
-        num_classes: number of output channels.
+        upsamplings: one module per step, the deepest first.
+        attentions: what weighs the skip connection of each step, likewise; ``nn.Identity`` for nothing.
+        stages: what follows the merging, likewise.
+        seg_layers: the heads, likewise.
         deep_supervision: return the logits of all steps; nnU-Net switches this attribute at run time.
-        upsamplings: one module per step, the deepest first, which keeps the number of channels.
-        attentions: what weighs the skip connection of each step, the deepest first; ``nn.Identity`` for nothing.
     """
 
     def __init__(
         self,
-        blocks: Blocks,
-        features_per_stage: Sequence[int],
-        kernel_sizes: Sequence[Sequence[int]],
-        n_conv_per_stage: Sequence[int],
-        num_classes: int,
-        deep_supervision: bool,
         upsamplings: Sequence[nn.Module],
         attentions: Sequence[nn.Module],
+        stages: Sequence[nn.Module],
+        seg_layers: Sequence[nn.Module],
+        deep_supervision: bool,
     ) -> None:
         super().__init__()
         self.deep_supervision = deep_supervision
         self.upsamplings = nn.ModuleList(upsamplings)
         self.attentions = nn.ModuleList(attentions)
-        self.stages = nn.ModuleList()
-        self.seg_layers = nn.ModuleList()
-        below = features_per_stage[-1]
-        for features, kernel, n_convs in zip(
-            features_per_stage[-2::-1], kernel_sizes[-2::-1], n_conv_per_stage, strict=True
-        ):
-            self.stages.append(blocks.convs(below + features, [features] * n_convs, kernel))
-            below = features
-            self.seg_layers.append(blocks.head(features, num_classes))
+        self.stages = nn.ModuleList(stages)
+        self.seg_layers = nn.ModuleList(seg_layers)
         if not deep_supervision:
             self.seg_layers[:-1].requires_grad_(False)
 
@@ -160,7 +171,7 @@ class Decoder(nn.Module):
         logits = []
         steps = zip(self.upsamplings, self.attentions, self.stages, self.seg_layers, skips[-2::-1], strict=True)
         for upsample, attention, stage, seg_layer, skip in steps:
-            x = stage(torch.cat((upsample(x), self.attend(attention, skip, x)), 1))
+            x = stage(self.merge(upsample(x), self.attend(attention, skip, x)))
             if self.deep_supervision:
                 logits.append(seg_layer(x))
         return logits[::-1] if self.deep_supervision else self.seg_layers[-1](x)
@@ -169,6 +180,49 @@ class Decoder(nn.Module):
         """Weigh a skip connection; ``below`` is the coarser map that the step starts from."""
         weighed: torch.Tensor = attention(skip)
         return weighed
+
+    def merge(self, upsampled: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """Join what was upsampled and the skip connection: one after the other along the channels."""
+        return torch.cat((upsampled, skip), 1)
+
+
+class Decoder(Steps):
+    """The usual steps: concatenation of [upsampled, skip], then convolutions down to the channels of the skip.
+
+    Args:
+        blocks: what the convolutions have in common.
+        features_per_stage: channels of the encoder's stages, finest first; each step ends with those of its skip.
+        kernel_sizes: kernel of each stage, finest first.
+        n_conv_per_stage: convolutions of each step, the deepest first.
+        num_classes: number of output channels.
+        deep_supervision: see :class:`Steps`.
+        upsamplings: one module per step, the deepest first, which keeps the number of channels.
+        attentions: see :class:`Steps`.
+        halving: the upsamplings bring the channels down to those of the skip connection.
+    """
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        features_per_stage: Sequence[int],
+        kernel_sizes: Sequence[Sequence[int]],
+        n_conv_per_stage: Sequence[int],
+        num_classes: int,
+        deep_supervision: bool,
+        upsamplings: Sequence[nn.Module],
+        attentions: Sequence[nn.Module],
+        halving: bool = False,
+    ) -> None:
+        stages, seg_layers = [], []
+        below = features_per_stage[-1]
+        for features, kernel, n_convs in zip(
+            features_per_stage[-2::-1], kernel_sizes[-2::-1], n_conv_per_stage, strict=True
+        ):
+            upsampled = features if halving else below
+            stages.append(blocks.convs(upsampled + features, [features] * n_convs, kernel))
+            below = features
+            seg_layers.append(blocks.head(features, num_classes))
+        super().__init__(upsamplings, attentions, stages, seg_layers, deep_supervision)
 
 
 class UNet(nn.Module):
@@ -209,9 +263,9 @@ class UNet(nn.Module):
     # Where nnU-Net and dynamic-network-architectures look for the parts of pretrained weights.
     key_to_encoder = "encoder.stages"
     key_to_stem = "encoder.stages.0"
-    keys_to_in_proj = ("encoder.stages.0.0.convs.0.all_modules.0", "encoder.stages.0.0.convs.0.conv")
+    keys_to_in_proj: tuple[str, ...] = ("encoder.stages.0.0.convs.0.all_modules.0", "encoder.stages.0.0.convs.0.conv")
 
-    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+    def __init__(self, encoder: Encoder, decoder: Steps) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
@@ -231,19 +285,23 @@ class UNet(nn.Module):
         Args:
             input_size: voxels along each axis, without batch and channels.
         """
-        size = 0
-        maps = []
-        for stage, stride in zip(self.encoder.stages, self.encoder.strides, strict=True):
-            input_size = [extent // step for extent, step in zip(input_size, stride, strict=True)]
-            maps.append(input_size)
-            size += feature_map_size(stage, input_size)
-        decoder = self.decoder
-        for step, input_size in enumerate(maps[-2::-1]):
-            for module in (decoder.upsamplings[step], decoder.attentions[step], decoder.stages[step]):
-                size += feature_map_size(module, input_size)
-            if decoder.deep_supervision or step == len(maps) - 2:
-                size += feature_map_size(decoder.seg_layers[step], input_size)
-        return size
+        return steps_feature_map_size(self.encoder, self.decoder, input_size)
+
+
+def steps_feature_map_size(encoder: Encoder, decoder: Steps, input_size: Sequence[int]) -> int:
+    """Sum the feature maps of the convolutions of an encoder and its decoder for one sample."""
+    size = 0
+    maps = []
+    for stage, stride in zip(encoder.stages, encoder.strides, strict=True):
+        input_size = [extent // step for extent, step in zip(input_size, stride, strict=True)]
+        maps.append(input_size)
+        size += feature_map_size(stage, input_size)
+    for step, input_size in enumerate(maps[-2::-1]):
+        for module in (decoder.upsamplings[step], decoder.attentions[step], decoder.stages[step]):
+            size += feature_map_size(module, input_size)
+        if decoder.deep_supervision or step == len(maps) - 2:
+            size += feature_map_size(decoder.seg_layers[step], input_size)
+    return size
 
 
 def feature_map_size(module: nn.Module, size: Sequence[int]) -> int:

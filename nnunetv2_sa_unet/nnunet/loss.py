@@ -1,15 +1,34 @@
-"""The loss of the paper's released training script."""
+"""Losses of papers: that of 3D SA-UNet's released training script, and the Dice of the challenge's winner."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from nnunetv2.utilities.ddp_allgather import AllGatherGrad
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["PaperLoss"]
+__all__ = ["PaperLoss", "dice_alone"]
 
 _EPS = 1e-5
+_SMOOTH_OF_LI = 1.0
+
+
+def dice_alone(loss: Any) -> None:
+    """Make of nnU-Net's compound loss the Dice of Li et al. (2018), over the whole batch and smoothed by 1.
+
+    Labels, regions, the ignore label and several processes are nnU-Net's matter as before. The mean is over classes;
+    their one class is WMH.
+
+    Args:
+        loss: as nnU-Net builds it, before the weights for resolutions; changed in place.
+    """
+    loss.weight_ce = 0
+    # Behind torch.compile, where nnU-Net compiles.
+    dice = getattr(loss.dc, "_orig_mod", loss.dc)
+    dice.batch_dice = True
+    dice.smooth = _SMOOTH_OF_LI
 
 
 class PaperLoss(nn.Module):

@@ -17,7 +17,8 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.nnunet.memory import saved_bytes
 from nnunetv2_sa_unet.plans.configurations import override_plans, resolve
 from nnunetv2_sa_unet.plans.overrides import Override, values_for
-from nnunetv2_sa_unet.plans.topology import FEWEST_STAGES, apply_values
+from nnunetv2_sa_unet.plans.stages import FEWEST_STAGES
+from nnunetv2_sa_unet.plans.topology import apply_values
 
 __all__ = ["BYTES_PER_VALUE", "nnUNetPlannerSAUNet"]
 

@@ -7,13 +7,17 @@ from nnunetv2_sa_unet.plans.variants import VARIANTS
 
 __all__ = [
     "nnUNetTrainerAttentionUNet",
+    "nnUNetTrainerLi2018",
     "nnUNetTrainerSAUNet",
+    "nnUNetTrainerSAUNet2D",
     "nnUNetTrainerSAUNet_backbone333BN",
     "nnUNetTrainerSAUNet_backboneBN",
     "nnUNetTrainerSAUNet_backboneGN",
     "nnUNetTrainerSAUNet_noASPP",
     "nnUNetTrainerSAUNet_noSAM",
+    "nnUNetTrainerTrUENet",
     "nnUNetTrainerUNet3D",
+    "nnUNetTrainerUResNet",
 ]
 
 
@@ -63,3 +67,27 @@ class nnUNetTrainerAttentionUNet(VariantTrainer):
     """Attention U-Net (Oktay et al. 2018)."""
 
     variant = VARIANTS["nnUNetTrainerAttentionUNet"]
+
+
+class nnUNetTrainerLi2018(VariantTrainer):
+    """The winner of the WMH Segmentation Challenge of 2017 (Li et al. 2018), for 2d configurations."""
+
+    variant = VARIANTS["nnUNetTrainerLi2018"]
+
+
+class nnUNetTrainerUResNet(VariantTrainer):
+    """uResNet (Guerrero et al. 2018), for 2d configurations."""
+
+    variant = VARIANTS["nnUNetTrainerUResNet"]
+
+
+class nnUNetTrainerTrUENet(VariantTrainer):
+    """TrUE-Net (Sundaresan et al. 2021), for 3d configurations."""
+
+    variant = VARIANTS["nnUNetTrainerTrUENet"]
+
+
+class nnUNetTrainerSAUNet2D(VariantTrainer):
+    """SA-UNet for retinal vessels (Guo et al. 2020), for 2d configurations."""
+
+    variant = VARIANTS["nnUNetTrainerSAUNet2D"]

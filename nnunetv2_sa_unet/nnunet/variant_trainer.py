@@ -27,7 +27,7 @@ from nnunetv2_sa_unet.nnunet.augmentation import (
     transposition_obstacle,
 )
 from nnunetv2_sa_unet.nnunet.averaging import WeightAverage
-from nnunetv2_sa_unet.nnunet.loss import PaperLoss
+from nnunetv2_sa_unet.nnunet.loss import PaperLoss, dice_alone
 from nnunetv2_sa_unet.nnunet.model_folder import (
     VERSION_KEY,
     check_network,
@@ -42,7 +42,7 @@ from nnunetv2_sa_unet.nnunet.sites_augmentation import sites_training_transforms
 from nnunetv2_sa_unet.plans.checks import remarks
 from nnunetv2_sa_unet.plans.configurations import resolve, with_variant
 from nnunetv2_sa_unet.plans.overrides import parse_training
-from nnunetv2_sa_unet.plans.variants import SA_UNET, Variant
+from nnunetv2_sa_unet.plans.variants import SA_UNET, SwitchedVariant, Variant
 
 __all__ = ["VariantTrainer"]
 
@@ -145,7 +145,9 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
 
         Starting takes a minute less without torch.compile, too.
         """
-        eager = self.variant.network_class == SA_UNET and self.variant.norm in EAGER_NORMS
+        variant = self.variant
+        has_kernels = isinstance(variant, SwitchedVariant) and variant.norm in EAGER_NORMS
+        eager = variant.network_class == SA_UNET and has_kernels
         if eager and "nnUNet_compile" not in os.environ:
             return False
         return bool(super()._do_i_compile())
@@ -238,6 +240,8 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
 
     def _build_loss(self) -> torch.nn.Module:
         loss: torch.nn.Module = super()._build_loss()
+        if self.training_block.loss == "dice":
+            dice_alone(getattr(loss, "loss", loss))
         if self.training_block.loss != "paper":
             return loss
         paper_loss = PaperLoss(self.label_manager.has_regions, self.label_manager.ignore_label, self.is_ddp)

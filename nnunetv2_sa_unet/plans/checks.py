@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from nnunetv2_sa_unet.plans.topology import through_plane_poolings
-from nnunetv2_sa_unet.plans.variants import Variant
+from nnunetv2_sa_unet.plans.variants import SwitchedVariant, Variant
 
 __all__ = ["foreign_parts", "remarks", "unknown_arguments"]
 
@@ -17,7 +17,9 @@ _COARSE = 2
 
 def remarks(configuration: Mapping[str, Any], variant: Variant) -> list[str]:
     """Say what in a resolved configuration, already made into the variant, is a choice that its user should know of."""
-    found = []
+    found: list[str] = []
+    if not isinstance(variant, SwitchedVariant):
+        return found
     n_poolings = len(configuration["architecture"]["arch_kwargs"]["strides"]) - 1
     z_poolings = through_plane_poolings(configuration)
     if not variant.in_plane and 0 < z_poolings < n_poolings:
@@ -49,6 +51,8 @@ def foreign_parts(configuration: Mapping[str, Any], variant: Variant) -> list[st
     Kernels and strides are left out: an older version of the topology rule may have set others.
     """
     architecture = configuration["architecture"]
+    if not isinstance(variant, SwitchedVariant):
+        return [] if architecture["network_class_name"] == variant.network_class else ["network_class_name"]
     kwargs = architecture["arch_kwargs"]
     is_group_norm = str(kwargs["norm_op"]).rpartition(".")[2] == "GroupNorm"
     agree = {

@@ -10,8 +10,9 @@ from typing import Any
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.plans.overrides import Override, parse_training, values_for
+from nnunetv2_sa_unet.plans.published import SIZES
 from nnunetv2_sa_unet.plans.topology import apply_values, apply_variant
-from nnunetv2_sa_unet.plans.variants import Variant
+from nnunetv2_sa_unet.plans.variants import PublishedVariant, Variant
 
 __all__ = ["override_plans", "override_training", "resolve", "with_variant"]
 
@@ -33,12 +34,18 @@ def resolve(plans: Mapping[str, Any], name: str) -> dict[str, Any]:
 def with_variant(plans: Mapping[str, Any], name: str, variant: Variant) -> dict[str, Any]:
     """Return a copy of the plans in which the configuration ``name`` is the variant; its parents stay.
 
+    What a published variant takes over of its paper's training stands in the training block then, unless the plans say
+    something else.
+
     Raises:
         InputError: see :func:`~nnunetv2_sa_unet.plans.topology.apply_variant`.
     """
     rewritten = deepcopy(dict(plans))
     with _named(plans, name):
-        _write(rewritten, name, apply_variant(resolve(plans, name), variant))
+        configuration = apply_variant(resolve(plans, name), variant)
+        if isinstance(variant, PublishedVariant) and variant.training:
+            configuration["training"] = {**variant.training, **configuration.get("training", {})}
+        _write(rewritten, name, configuration)
     return rewritten
 
 
@@ -135,7 +142,7 @@ def _write(plans: dict[str, Any], name: str, configuration: Mapping[str, Any]) -
     """Write what defines network and training whole into the named configuration, the rest where it changed."""
     inherited = resolve(plans, name)
     target = plans["configurations"][name]
-    for key in ("architecture", "training", "kernels"):
+    for key in ("architecture", "training", "kernels", SIZES):
         if key in configuration:
             target[key] = deepcopy(configuration[key])
     for key in _OVERRIDABLE:

@@ -57,7 +57,7 @@ class Training(_Strict):
             batch to batch and not from epoch to epoch. Fewer than the training has; not with ``plateau``.
         ema: decay of an exponential moving average of the weights over batches, which is what is validated and
             saved for prediction (nnU-Net: no average).
-        loss: ``nnunet`` is nnU-Net's Dice + cross-entropy; ``paper`` see ``nnunet.loss``.
+        loss: ``nnunet`` is nnU-Net's Dice + cross-entropy; ``paper`` and ``dice`` see ``nnunet.loss``.
         augmentation: ``nnunet`` is nnU-Net's; ``paper`` see ``nnunet.augmentation``; ``sites`` see
             ``nnunet.sites_augmentation``; ``none`` trains on unchanged patches.
         deep_supervision: losses at lower resolutions too (nnU-Net: true).
@@ -75,7 +75,7 @@ class Training(_Strict):
     lr_schedule: Literal["poly", "plateau"] | None = None
     warmup_iterations: _Batches | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    loss: Literal["nnunet", "paper"] | None = None
+    loss: Literal["nnunet", "paper", "dice"] | None = None
     augmentation: Literal["nnunet", "paper", "sites", "none"] | None = None
     deep_supervision: bool | None = None
     oversample_foreground_percent: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -96,6 +96,8 @@ class Values(_Strict):
         batch_size: patches in a batch.
         features_per_stage: channels of each stage, finest first; entries beyond the depth are not used.
         depth: number of stages, or ``planned`` for nnU-Net's.
+        published_sizes: the systems of other papers keep those papers' widths and depth, whatever the two keys before
+            say; if false or left out, they take these.
         kernels: ``planned`` for nnU-Net's kernels and strides, for isotropic data.
         rates: dilation rates of the ASPP.
         attention_kernel: kernel of the spatial attention, one number per axis.
@@ -108,6 +110,7 @@ class Values(_Strict):
     batch_size: _Patches | None = None
     features_per_stage: Annotated[list[_Channels], Field(min_length=3, max_length=20)] | None = None
     depth: Annotated[int, Field(ge=3, le=20)] | Literal["planned"] | None = None
+    published_sizes: bool | None = None
     kernels: Literal["planned"] | None = None
     rates: Annotated[list[_Voxels], Field(min_length=1, max_length=100)] | None = None
     attention_kernel: list[_Voxels] | None = None

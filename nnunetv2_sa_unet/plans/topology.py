@@ -12,9 +12,20 @@ from math import prod
 from typing import Any
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS, Variant
+from nnunetv2_sa_unet.plans.published import SIZES, as_published, is_published
+from nnunetv2_sa_unet.plans.stages import (
+    FEWEST_STAGES,
+    architecture_of,
+    check_axes,
+    check_divisible,
+    edges_in_plane,
+    kernels_of,
+    norm_of,
+    strides_of,
+)
+from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS, PublishedVariant, SwitchedVariant, Variant
 
-__all__ = ["FEWEST_STAGES", "apply_values", "apply_variant", "is_ours", "through_plane_poolings"]
+__all__ = ["apply_values", "apply_variant", "is_ours", "through_plane_poolings"]
 
 # The paper's numbers (section 2 and the authors' network).
 RATES = [6, 12, 16]
@@ -22,17 +33,12 @@ ATTENTION_KERNEL_IN_PLANE = 14
 NORM_GROUPS = 8
 NORM_EPS = 1e-3
 
-FEWEST_STAGES = 3  # nnU-Net's weights for deep supervision are not defined for fewer
 _REFERENCE_EDGE = 32  # in-plane edge in voxels of the paper's bottleneck, for which its rates were chosen
-_NORMS = {
-    "group": "nnunetv2_sa_unet.networks.norm.GroupNorm",
-    "batch": "torch.nn.modules.batchnorm.BatchNorm{n_axes}d",
-}
 
 
 def is_ours(configuration: Mapping[str, Any]) -> bool:
     """Tell whether the configuration's network is one of this package."""
-    network_class = _architecture(configuration)["network_class_name"]
+    network_class = architecture_of(configuration)["network_class_name"]
     return network_class in {variant.network_class for variant in VARIANTS.values()}
 
 
@@ -48,30 +54,32 @@ def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) ->
         values: see :class:`~nnunetv2_sa_unet.plans.overrides.Values`; ``training`` is not read.
 
     Returns:
-        a copy with ``patch_size``, ``batch_size``, ``architecture`` and, if they were asked for, planned ``kernels``.
+        a copy with ``patch_size``, ``batch_size``, ``architecture`` and, if they were given, planned ``kernels`` and
+        ``sizes``, the widths and the depth as they were given.
 
     Raises:
         InputError: if the values do not fit each other or the configuration; the message starts with the field.
     """
     if is_ours(configuration):
+        found = architecture_of(configuration)["network_class_name"]
         raise InputError(
-            f"architecture.network_class_name: found {_architecture(configuration)['network_class_name']}, expected a "
-            "network that nnU-Net planned: take nnU-Net's own plans as the base"
+            f"architecture.network_class_name: found {found}, expected a network that nnU-Net planned: take nnU-Net's "
+            "own plans as the base"
         )
-    planned = _architecture(configuration)["arch_kwargs"]
+    planned = architecture_of(configuration)["arch_kwargs"]
     patch_size = list(values.get("patch_size", configuration["patch_size"]))
     n_axes = len(configuration["patch_size"])
-    _check_axes("patch_size", patch_size, n_axes)
+    check_axes("patch_size", patch_size, n_axes)
 
     keep_kernels = values.get("kernels") == "planned"
     rates = list(values.get("rates", RATES))
-    strides = planned["strides"] if keep_kernels else _strides(len(planned["strides"]), n_axes, patch_size, True)
+    strides = planned["strides"] if keep_kernels else strides_of(len(planned["strides"]), n_axes, patch_size, True)
     depth = values.get("depth")
     if depth is None:
         depth = _deepest(patch_size, strides, max(rates), in_plane_only=not keep_kernels)
     elif depth == "planned":
         depth = len(strides)
-        edge = min(_in_plane(_bottleneck(patch_size, strides)))
+        edge = min(edges_in_plane(_bottleneck(patch_size, strides)))
         rates = [max(1, round(rate * edge / _REFERENCE_EDGE)) for rate in rates]
     if keep_kernels and depth > len(strides):
         raise InputError(f"depth: {depth} stages, but nnU-Net planned kernels for {len(strides)}: leave out kernels")
@@ -90,11 +98,11 @@ def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) ->
             f"norm, but the ASPP's mean over the map needs two or more in a group: give it {2 * groups} or more"
         )
     attention_kernel = list(values.get("attention_kernel", _default_attention_kernel(n_axes)))
-    _check_axes("attention_kernel", attention_kernel, n_axes)
+    check_axes("attention_kernel", attention_kernel, n_axes)
 
-    kernels = planned["kernel_sizes"][:depth] if keep_kernels else _kernels(depth, n_axes, True)
-    strides = strides[:depth] if keep_kernels else _strides(depth, n_axes, patch_size, True)
-    _check_divisible(patch_size, strides)
+    kernels = planned["kernel_sizes"][:depth] if keep_kernels else kernels_of(depth, n_axes, True)
+    strides = strides[:depth] if keep_kernels else strides_of(depth, n_axes, patch_size, True)
+    check_divisible(patch_size, strides)
     arch_kwargs = {
         "n_stages": depth,
         "features_per_stage": features,
@@ -104,7 +112,7 @@ def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) ->
         "n_conv_per_stage": [2] * depth,
         "n_conv_per_stage_decoder": [2] * (depth - 1),
         "conv_bias": True,
-        **_norm("group", n_axes, groups, values.get("norm_eps", NORM_EPS)),
+        **norm_of("group", n_axes, values.get("norm_eps", NORM_EPS), groups),
         "dropout_op": None,
         "dropout_op_kwargs": None,
         "nonlin": "torch.nn.ReLU",
@@ -123,15 +131,20 @@ def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) ->
     }
     if keep_kernels:
         rewritten["kernels"] = "planned"
-    return rewritten
+    kept = () if values.get("published_sizes") else ("features_per_stage", "depth")
+    sizes = {key: deepcopy(values[key]) for key in kept if key in values}
+    return rewritten | ({SIZES: sizes} if sizes else {})
 
 
 def apply_variant(configuration: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
-    """Set the switches of a variant; everything else stays.
+    """Make the network of a variant.
 
-    A network of nnU-Net's becomes the full SA-UNet first. A part that the variant removes takes its values along;
-    one that it has and that is missing gets the paper's numbers. ``kernels: "planned"`` in the configuration keeps
-    kernels and strides.
+    Of SA-UNet's family only the switches are set; everything else stays. A network of nnU-Net's becomes the full
+    SA-UNet first. A part that the variant removes takes its values along; one that it has and that is missing gets the
+    paper's numbers. ``kernels: "planned"`` in the configuration keeps kernels and strides.
+
+    A system of another paper gets that paper's widths and depth, or those that an override gave. The depth is less
+    where the patch cannot be halved as often.
 
     Args:
         configuration: resolved.
@@ -141,8 +154,31 @@ def apply_variant(configuration: Mapping[str, Any], variant: Variant) -> dict[st
         a copy with the variant's ``architecture``. Applying a variant twice changes nothing.
 
     Raises:
-        InputError: if planned kernels are kept and the variant is about other kernels.
+        InputError: if the variant is for another number of axes; planned kernels are kept and the variant is about
+            other kernels; or the network is a system of another paper, of which no other variant can be made.
     """
+    n_axes = len(configuration["patch_size"])
+    if variant.n_axes not in (None, n_axes):
+        raise InputError(
+            f"patch_size: found {n_axes} axes, but {variant.trainer} is for {variant.n_axes}: train it with the "
+            f"configuration {'2d' if variant.n_axes == 2 else '3d_fullres'}"
+        )
+    if is_published(configuration):
+        network_class = architecture_of(configuration)["network_class_name"]
+        if network_class != variant.network_class:
+            raise InputError(
+                f"architecture.network_class_name: found {network_class}, of which {variant.trainer} cannot be made: "
+                "take nnU-Net's own plans, or those with overrides"
+            )
+        return deepcopy(dict(configuration))
+    if isinstance(variant, PublishedVariant):
+        return as_published(configuration, variant)
+    assert isinstance(variant, SwitchedVariant)
+    return _switched(configuration, variant)
+
+
+def _switched(configuration: Mapping[str, Any], variant: SwitchedVariant) -> dict[str, Any]:
+    """Set the switches of SA-UNet's family."""
     rewritten = deepcopy(dict(configuration)) if is_ours(configuration) else apply_values(configuration, {})
     architecture = rewritten["architecture"]
     arch_kwargs = architecture["arch_kwargs"]
@@ -151,15 +187,15 @@ def apply_variant(configuration: Mapping[str, Any], variant: Variant) -> dict[st
 
     architecture["network_class_name"] = variant.network_class
     if rewritten.get("kernels") != "planned":
-        arch_kwargs["kernel_sizes"] = _kernels(depth, n_axes, variant.in_plane)
-        arch_kwargs["strides"] = _strides(depth, n_axes, patch_size, variant.in_plane)
+        arch_kwargs["kernel_sizes"] = kernels_of(depth, n_axes, variant.in_plane)
+        arch_kwargs["strides"] = strides_of(depth, n_axes, patch_size, variant.in_plane)
     elif not variant.in_plane and any(extent != 3 for kernel in arch_kwargs["kernel_sizes"] for extent in kernel):
         raise InputError(
             f'kernels: found "planned" with kernels other than 3×3×3, which {variant.trainer} needs: '
             'train it with plans made without "kernels"'
         )
     norm_kwargs = arch_kwargs["norm_op_kwargs"]
-    arch_kwargs |= _norm(variant.norm, n_axes, norm_kwargs.get("num_groups", NORM_GROUPS), norm_kwargs["eps"])
+    arch_kwargs |= norm_of(variant.norm, n_axes, norm_kwargs["eps"], norm_kwargs.get("num_groups", NORM_GROUPS))
     _switch(arch_kwargs, "attention_kernel", variant.attention, _default_attention_kernel(n_axes))
     _switch(arch_kwargs, "rates", variant.aspp, RATES)
     return rewritten
@@ -167,17 +203,8 @@ def apply_variant(configuration: Mapping[str, Any], variant: Variant) -> dict[st
 
 def through_plane_poolings(configuration: Mapping[str, Any]) -> int:
     """Count the stages of a 3d configuration that pool along z; 0 in 2d."""
-    strides = _architecture(configuration)["arch_kwargs"]["strides"]
+    strides = architecture_of(configuration)["arch_kwargs"]["strides"]
     return sum(len(stride) == 3 and stride[0] > 1 for stride in strides)
-
-
-def _architecture(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    if "architecture" not in configuration:
-        raise InputError(
-            "architecture: missing, as in plans of nnU-Net before 2.3.1: run nnUNetv2_plan_experiment again"
-        )
-    architecture: dict[str, Any] = configuration["architecture"]
-    return architecture
 
 
 def _switch(arch_kwargs: dict[str, Any], key: str, on: bool, default: list[int]) -> None:
@@ -187,40 +214,12 @@ def _switch(arch_kwargs: dict[str, Any], key: str, on: bool, default: list[int])
         arch_kwargs.pop(key, None)
 
 
-def _norm(norm: str, n_axes: int, groups: int, eps: float) -> dict[str, Any]:
-    own = {"num_groups": groups} if norm == "group" else {}
-    return {"norm_op": _NORMS[norm].format(n_axes=n_axes), "norm_op_kwargs": {**own, "eps": eps, "affine": True}}
-
-
 def _default_attention_kernel(n_axes: int) -> list[int]:
     return [1] * (n_axes - 2) + [ATTENTION_KERNEL_IN_PLANE] * 2
 
 
-def _kernels(depth: int, n_axes: int, in_plane: bool) -> list[list[int]]:
-    flat = [1] * (n_axes - 2) + [3, 3] if in_plane else [3] * n_axes
-    return [list(flat) for _ in range(depth - 1)] + [[3] * n_axes]
-
-
-def _strides(depth: int, n_axes: int, patch_size: Sequence[int], in_plane: bool) -> list[list[int]]:
-    """Pool by 2 in plane at every stage but the first; along z only while it stays even and at least 4."""
-    strides = [[1] * n_axes]
-    z = patch_size[0]
-    for _ in range(depth - 1):
-        if n_axes == 2:
-            strides.append([2, 2])
-            continue
-        z_stride = 2 if not in_plane and z % 4 == 0 and z >= 8 else 1
-        z //= z_stride
-        strides.append([z_stride, 2, 2])
-    return strides
-
-
 def _bottleneck(patch_size: Sequence[int], strides: Sequence[Sequence[int]]) -> list[float]:
     return [extent / prod(stride[axis] for stride in strides) for axis, extent in enumerate(patch_size)]
-
-
-def _in_plane(extents: Sequence[float]) -> Sequence[float]:
-    return extents[-2:]
 
 
 def _deepest(
@@ -229,23 +228,6 @@ def _deepest(
     depth = FEWEST_STAGES
     for stages in range(depth + 1, len(strides) + 1):
         bottleneck = _bottleneck(patch_size, strides[:stages])
-        if min(_in_plane(bottleneck) if in_plane_only else bottleneck) > largest_rate:
+        if min(edges_in_plane(bottleneck) if in_plane_only else bottleneck) > largest_rate:
             depth = stages
     return depth
-
-
-def _check_axes(field: str, found: Sequence[int], n_axes: int) -> None:
-    if len(found) != n_axes:
-        raise InputError(
-            f"{field}: found {list(found)} with {len(found)} axes, expected {n_axes} numbers, one per axis"
-        )
-
-
-def _check_divisible(patch_size: Sequence[int], strides: Sequence[Sequence[int]]) -> None:
-    for axis, extent in enumerate(patch_size):
-        factor = prod(stride[axis] for stride in strides)
-        if extent % factor:
-            raise InputError(
-                f"patch_size: {list(patch_size)} is not divisible by {factor} along axis {axis}, which {len(strides)} "
-                f"stages need: give a multiple of {factor} there"
-            )

@@ -16,6 +16,7 @@ from nnunetv2_sa_unet.images.masks import WMH
 from nnunetv2_sa_unet.images.writing import read_back
 from nnunetv2_sa_unet.scores.lesion_sizes import LesionLoad, lesion_load, without_small
 from nnunetv2_sa_unet.segment.decision import Prediction
+from nnunetv2_sa_unet.segment.ends import end_slices
 from nnunetv2_sa_unet.segment.maps import write_alternatives
 from nnunetv2_sa_unet.segment.ownership import planned_files
 from nnunetv2_sa_unet.segment.preparation import Job, Prepared, failed_unexpectedly
@@ -124,6 +125,8 @@ def _edited(labels: _Labels, prepared: Prepared, options: Options, voxel_mm3: fl
     wmh = labels == WMH
     if prepared.excluded is not None:
         wmh &= ~prepared.excluded
+    if options.clear_ends is not None:
+        wmh &= ~end_slices(labels.shape, prepared.grid.stored_code, options.clear_ends)
     if options.min_volume_mm3 is not None:
         wmh = without_small(wmh, voxel_mm3, options.min_volume_mm3)
     others = 0 if prepared.found.volume is not None else np.where(labels == WMH, 0, labels)

@@ -19,6 +19,7 @@ from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import BoolArray
 from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.segment.decision import Prediction
+from nnunetv2_sa_unet.segment.ends import describe_ends
 from nnunetv2_sa_unet.segment.exclusion import read_exclusion
 from nnunetv2_sa_unet.segment.inputs import FoundSubject
 from nnunetv2_sa_unet.segment.maps import read_prediction
@@ -148,6 +149,8 @@ def _read(
             f"turned from {grid.stored_code} to {grid.code}, in which the model's training images are assumed to be "
             "stored"
         )
+    if job.options.clear_ends is not None:
+        notes.append(describe_ends(images[0].GetSize()[::-1], grid.stored_code, job.options.clear_ends))
     turned = [grid.turned(image) for image in images]
     problem = too_thin(turned[0], segmenter.spacing)
     if problem is not None:

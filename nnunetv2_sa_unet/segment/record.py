@@ -70,10 +70,12 @@ class Decision(_Strict):
     Attributes:
         threshold: see :class:`Options`.
         min_volume_mm3: see :class:`Options`.
+        clear_ends: see :class:`Options`.
     """
 
     threshold: float | None = None
     min_volume_mm3: float | None = None
+    clear_ends: float | None = None
 
 
 class Options(_Strict):
@@ -82,6 +84,7 @@ class Options(_Strict):
     Attributes:
         threshold: probability from which a voxel is WMH; None for nnU-Net's own choice of the most probable label.
         min_volume_mm3: smaller lesions are dropped; None keeps all.
+        clear_ends: fraction of the axial slices at either end in which nothing is WMH; None for none.
         exclude: path (see :class:`Input`) of the mask, or of the folder of masks, where nothing is WMH; None for none.
         probabilities: whether probability maps are written.
         step_size: of the sliding window, as a fraction of the patch.
@@ -91,6 +94,7 @@ class Options(_Strict):
 
     threshold: float | None = None
     min_volume_mm3: float | None = None
+    clear_ends: float | None = None
     exclude: str | None = None
     probabilities: bool = False
     step_size: float = 0.5
@@ -100,7 +104,7 @@ class Options(_Strict):
     @property
     def decision(self) -> Decision:
         """What of the options needs no network."""
-        return Decision(threshold=self.threshold, min_volume_mm3=self.min_volume_mm3)
+        return Decision(threshold=self.threshold, min_volume_mm3=self.min_volume_mm3, clear_ends=self.clear_ends)
 
 
 class Subject(_Strict):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_sa_unet.datasets import dataset_number
+from nnunetv2_sa_unet.study.members import Member, member
 
 __all__ = ["Study"]
 
@@ -21,9 +22,9 @@ class Study:
 
     Attributes:
         dataset: full name of the data set.
-        configuration: of the plans, for instance ``3d_fullres``.
+        configuration: of the plans, for instance ``3d_fullres``; members that are not for it have another.
         plans: the plans that are trained.
-        variants: names of trainers.
+        variants: names of members (``members.member``).
         folds: numbers of folds.
         device: ``cuda``, ``cpu`` or ``mps``.
         gpus: the GPU of each job that may run at a time, for ``CUDA_VISIBLE_DEVICES``; empty if jobs take what they
@@ -65,13 +66,28 @@ class Study:
         words = ["tables", "-d", str(self.number), "-c", self.configuration, "-p", self.plans]
         return [*words, "--folds", *map(str, self.folds), "--variants", *self.variants]
 
+    @property
+    def members(self) -> dict[str, Member]:
+        """The models by the names of their folders."""
+        return {found.folder: found for found in map(self.member, self.variants)}
+
+    def member(self, variant: str) -> Member:
+        """What a name among the variants stands for."""
+        return member(variant, self.plans, self.configuration)
+
+    def command(self, variant: str, fold: int | str) -> list[str]:
+        """The words of nnU-Net's command that trains a fold."""
+        found = self.member(variant)
+        words = ["nnUNetv2_train", str(self.number), found.configuration, str(fold), "-tr", found.trainer]
+        return [*words, "-p", found.plans, "-device", self.device]
+
     def validation(self, variant: str, fold: int | str) -> str:
         """nnU-Net's summary of the validation of a fold, the last file that ``nnUNetv2_train`` writes."""
         return str(self.fold_folder(variant, fold) / "validation" / "summary.json")
 
     def fold_folder(self, variant: str, fold: int | str) -> Path:
         """nnU-Net's folder of a fold of a model."""
-        return Path(self.results, f"{variant}__{self.plans}__{self.configuration}", f"fold_{fold}")
+        return Path(self.results, self.member(variant).folder, f"fold_{fold}")
 
     def is_finished(self, variant: str, fold: int) -> bool:
         """Tell whether nnU-Net has trained and validated a fold to the end."""

@@ -27,7 +27,7 @@ def train(study: Study, variant: str, fold: int) -> None:
 
     Args:
         study: what to train.
-        variant: the trainer's name.
+        variant: the member's name.
         fold: the fold's number.
 
     Raises:
@@ -43,8 +43,7 @@ def train(study: Study, variant: str, fold: int) -> None:
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         if study.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = held.enter_context(free_gpu(study.gpus, lock_folder()))
-        where = [str(study.number), study.configuration, str(fold)]
-        command = ["nnUNetv2_train", *where, "-tr", variant, "-p", study.plans, "-device", study.device, *words]
+        command = [*study.command(variant, fold), *words]
         log = study.log(variant, fold)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as stream:

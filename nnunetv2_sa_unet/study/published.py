@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["HUMANS", "LEADERBOARD", "PAPER", "PAPER_SCANNERS", "Published", "paper_row"]
+__all__ = ["HUMANS", "LABELS", "LEADERBOARD", "PAPER", "PAPER_SCANNERS", "Published", "label_of", "paper_row"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,14 @@ PAPER = {
     "nnUNetTrainerSAUNet": _paper("3D SA-UNet", "0.79", "0.174", "0.76"),
     "nnUNetTrainerUNet3D": _paper("3D U-Net", "0.71", "0.289", "0.53"),
     "nnUNetTrainerAttentionUNet": _paper("Attention UNet", "0.74", "0.206", "0.57"),
+    "nnUNetTrainerLi2018": _paper("MICCAI Challenge Winner", "0.80", "0.219", "0.76"),
+}
+
+#: Systems that the paper builds on or names, without figures in its tables, by their trainers.
+LABELS = {
+    "nnUNetTrainerUResNet": "uResNet",
+    "nnUNetTrainerTrUENet": "TrUE-Net",
+    "nnUNetTrainerSAUNet2D": "SA-UNet (2D)",
 }
 
 #: The paper's table 3, 3D SA-UNet by scanner, by the site in the cases' names and in the paper's order.
@@ -61,10 +69,9 @@ PAPER_SCANNERS = {
     "GE1T5": _paper("Amsterdam GE1.5T", "0.77", "0.225", "0.80"),
 }
 
-#: Systems without a trainer here: the paper's last rival, the challenge's leaderboard (https://wmh.isi.uu.nl), and
+#: What others reached with more than one training here gives: the challenge's leaderboard (https://wmh.isi.uu.nl), and
 #: nnU-Net ResEnc-M on FLAIR and T1 (one fold, 250 epochs; the repository wmh-multisite of JeanBrrt).
 LEADERBOARD = (
-    _paper("MICCAI Challenge Winner", "0.80", "0.219", "0.76"),
     Published("pgs (first of 57)", "leaderboard", "0.81", "0.1858", "0.79", "5.63", "0.82"),
     Published("sysu_media (winner of 2017)", "leaderboard", "0.80", "0.2188", "0.76", "6.30", "0.84"),
     Published("coroflo (best H95)", "leaderboard", "0.79", "0.2253", "0.77", "5.46", "0.76"),
@@ -78,3 +85,9 @@ HUMANS = "Reported by others: a Dice of 0.76 to 0.79 between human observers, on
 def paper_row(model: str) -> Published | None:
     """The paper's row of a model, by its trainer's name or that of nnU-Net's model folder (``TRAINER__PLANS__…``)."""
     return PAPER.get(model.partition("__")[0])
+
+
+def label_of(model: str) -> str | None:
+    """The system's name in the literature, by the same; None for models that are nobody's system."""
+    row = paper_row(model)
+    return LABELS.get(model.partition("__")[0]) if row is None else row.label

@@ -10,7 +10,7 @@ from nnunetv2_sa_unet.scores.metrics import CaseMetrics
 from nnunetv2_sa_unet.scores.statistics import Statistics, summarise
 from nnunetv2_sa_unet.study.comparison import PERMUTATIONS, compare, holm
 from nnunetv2_sa_unet.study.formats import Table
-from nnunetv2_sa_unet.study.published import HUMANS, LEADERBOARD, PAPER, PAPER_SCANNERS, Published, paper_row
+from nnunetv2_sa_unet.study.published import HUMANS, LEADERBOARD, PAPER, PAPER_SCANNERS, Published, label_of, paper_row
 from nnunetv2_sa_unet.study.result_table import METRICS, UNITS, Metric, Row, result_table, scaled
 
 __all__ = [
@@ -27,7 +27,8 @@ __all__ = [
 
 ALL = "all"
 _SA_UNET = PAPER["nnUNetTrainerSAUNet"]
-_RIVALS = [PAPER[name] for name in ("nnUNetTrainerUNet3D", "nnUNetTrainerAttentionUNet")]
+_WINNER = PAPER["nnUNetTrainerLi2018"]
+_RIVALS = [PAPER["nnUNetTrainerUNet3D"], PAPER["nnUNetTrainerAttentionUNet"], _WINNER]
 _DIFFERENT_CASES = "Unless the measured cases are those 110, compare the rows of a column before you compare columns."
 
 
@@ -55,10 +56,12 @@ def make_models(scores: Mapping[str, Mapping[str, CaseMetrics]]) -> list[Model]:
         scores: by the model's name, a trainer's or nnU-Net's folder's (``TRAINER__PLANS__…``) or any other, and case.
     """
     rows = {name: paper_row(name) for name in scores}
-    uses = Counter(row.label for row in rows.values() if row)
+    known = {name: label_of(name) for name in scores}
+    uses = Counter(known.values())
     models = []
     for name, row in rows.items():
-        label = name if row is None else row.label if uses[row.label] == 1 else f"{row.label} ({name})"
+        label = known[name]
+        label = name if label is None else label if uses[label] == 1 else f"{label} ({name})"
         models.append(Model(name, label, row, scores[name]))
     order = list(PAPER.values())
     return sorted(models, key=lambda model: order.index(model.published) if model.published else len(order))
@@ -112,7 +115,8 @@ def rivals(models: Sequence[Model], source: str) -> Table:
     """Table 2: 3D SA-UNet, the paper's rivals, models that the paper does not know, and what others report."""
     shown = [*_RIVALS, None, _SA_UNET]
     rows = [_row(model, published) for published in shown for model in models if model.published == published]
-    theirs = LEADERBOARD if any(model.published == _SA_UNET for model in models) else (_SA_UNET, *LEADERBOARD)
+    measured = [model.published for model in models]
+    theirs = [*(row for row in (_SA_UNET, _WINNER) if row not in measured), *LEADERBOARD]
     rows += [Row({"model": "", "label": row.label}, [row.label], row, None, 0) for row in theirs]
     notes = [
         _measured(source),

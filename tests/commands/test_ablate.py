@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,11 +43,12 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
     folder = tmp_path / "preprocessed" / "Dataset007_Test"
-    for part in ("nnUNetPlans_3d_fullres", "gt_segmentations"):
+    for part in ("nnUNetPlans_2d", "nnUNetPlans_3d_fullres", "gt_segmentations"):
         (folder / part).mkdir(parents=True)
     for case in CASES:
-        (folder / "nnUNetPlans_3d_fullres" / f"{case}.b2nd").touch()
-    configurations = {"3d_fullres": {"data_identifier": "nnUNetPlans_3d_fullres"}}
+        for part in ("nnUNetPlans_2d", "nnUNetPlans_3d_fullres"):
+            (folder / part / f"{case}.b2nd").touch()
+    configurations = {name: {"data_identifier": f"nnUNetPlans_{name}"} for name in ("2d", "3d_fullres")}
     (folder / "nnUNetPlans.json").write_text(json.dumps({"configurations": configurations}))
     return folder
 
@@ -78,11 +80,39 @@ def test_a_dry_run_lists_a_training_for_each_variant_and_fold(
     lines = (printed.out + printed.err).splitlines()
     trainings = {line.split(": ", 1)[1] for line in lines if "nnUNetv2_train" in line}
     assert trainings == {
-        f"nnUNetv2_train 7 3d_fullres {fold} -tr {variant} -p nnUNetPlans -device cpu"
-        for variant in VARIANTS
+        f"nnUNetv2_train 7 {'2d' if variant.n_axes == 2 else '3d_fullres'} {fold} -tr {name} -p nnUNetPlans -device cpu"
+        for name, variant in VARIANTS.items()
         for fold in (0, 1, 4)
     }
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.usefixtures("snakemake")
+def test_nnunets_own_trainer_enters_by_the_names_of_its_plans(dataset: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plans = {"configurations": {"3d_fullres": {"data_identifier": "nnUNetPlans_3d_fullres"}}}
+    (dataset / "nnUNetResEncUNetMPlans.json").write_text(json.dumps(plans))
+    words = ["--variants", "nnUNetTrainerLi2018", "nnUNetPlans", "nnUNetResEncUNetMPlans", "--override", "quick"]
+    assert ablate("--dry-run", "--folds", "0", *words) == 0
+
+    printed = "".join(capfd.readouterr())
+    for job in (
+        "nnUNetv2_train 7 2d 0 -tr nnUNetTrainerLi2018 -p nnUNetSAUNetQuickPlans -device cpu",
+        "nnUNetv2_train 7 3d_fullres 0 -tr nnUNetTrainer -p nnUNetPlans -device cpu",
+        "nnUNetv2_train 7 3d_fullres 0 -tr nnUNetTrainer -p nnUNetResEncUNetMPlans -device cpu",
+        "--variants nnUNetTrainerLi2018 nnUNetPlans nnUNetResEncUNetMPlans",
+    ):
+        assert job in printed
+    assert "Overrides are not for nnU-Net's own trainer" in printed
+
+
+def test_the_data_of_every_configuration_must_be_there(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(dataset / "nnUNetPlans_2d")
+    message = fails(capsys, "--variants", "nnUNetTrainerSAUNet", "nnUNetTrainerLi2018")
+    assert f"{dataset / 'nnUNetPlans_2d'}: no such folder: run nnUNetv2_preprocess" in message
+    assert "-plans_name nnUNetPlans -c 3d_fullres 2d" in message
+    plans = {"configurations": {"3d_fullres": {"data_identifier": "nnUNetPlans_3d_fullres"}}}
+    (dataset / "nnUNetPlans.json").write_text(json.dumps(plans))
+    assert "nnUNetPlans.json: configurations.2d: no such configuration" in fails(capsys)
 
 
 @pytest.mark.usefixtures("dataset", "snakemake")
@@ -101,6 +131,7 @@ def test_overrides_add_the_plan_command_and_name_the_plans(capfd: pytest.Capture
 def test_an_unknown_variant_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     message = fails(capsys, "--variants", "nnUNetTrainerSAUNet", "noSAM")
     assert "no variant noSAM" in message
+    assert "for nnU-Net's own nnUNetTrainer" in message
     assert all(name in message for name in VARIANTS)
 
 
@@ -121,7 +152,7 @@ def test_missing_folders_are_named_with_what_makes_them(dataset: Path, capsys: p
     message = fails(capsys)
     assert f"{dataset / 'gt_segmentations'}: no such folder: run nnUNetv2_preprocess" in message
     assert "nnUNetMinePlans.json: there is no such file" in fails(capsys, "-p", "nnUNetMinePlans")
-    assert f"{dataset / 'nnUNetPlans.json'}: configurations.2d: no such configuration" in fails(capsys, "-c", "2d")
+    assert f"{dataset / 'nnUNetPlans.json'}: configurations.2d_x: no such configuration" in fails(capsys, "-c", "2d_x")
     assert "mine.json: there is no such file" in fails(capsys, "--override", "mine.json")
 
 
@@ -217,11 +248,12 @@ def test_plans_that_a_model_was_trained_with_stay_and_the_reason_is_one_line(
     model = finished.rename(finished.with_name("nnUNetTrainerSAUNet__nnUNetSAUNetMinePlans__3d_fullres"))
     (model / "fold_0" / "checkpoint_final.pth").touch()
     base = json.loads((dataset / "nnUNetPlans.json").read_text())
-    base["configurations"]["3d_fullres"] |= CONFIGURATION
+    base["configurations"] = {"3d_fullres": base["configurations"]["3d_fullres"] | CONFIGURATION}
     (dataset / "nnUNetPlans.json").write_text(json.dumps(base))
     (dataset / "dataset.json").write_text('{"labels": {"background": 0, "WMH": 1}}')
     (tmp_path / "mine.json").write_text('{"description": "", "configurations": {}}')
-    message = fails(capsys, "--folds", "0-1", "--override", str(tmp_path / "mine.json"))
+    words = ("--variants", "nnUNetTrainerSAUNet", "--folds", "0-1", "--override", str(tmp_path / "mine.json"))
+    message = fails(capsys, *words)
     assert f"{plans}: differs from what would be written, and a model was trained with it ({model})" in message
     assert plans.read_text() == '{"plans_name": "of the model"}'
 

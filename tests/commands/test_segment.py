@@ -17,6 +17,7 @@ from nnunetv2_sa_unet.commands.main import main
         (("--threshold", "nan"), "expected a number above 0 and at most 1, found nan"),
         (("-step_size", "1.5"), "expected a number from 0.1 to 1, found 1.5"),
         (("-step_size", "0.001"), "expected a number from 0.1 to 1, found 0.001"),
+        (("--clear-ends", "0.5"), "expected a number above 0 and below 0.5, found 0.5"),
         (("--min-volume", "-3"), "expected a number above 0, found -3"),
         (("--min-volume", "five"), "expected a number above 0, found five"),
     ],

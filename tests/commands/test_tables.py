@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import matplotlib.image
@@ -128,6 +129,26 @@ def test_a_cross_validation_becomes_three_tables_differences_and_a_figure(
     assert latex.count(r"\toprule") == latex.count(r"\end{table*}") == 4
     assert r"Utrecht\_002" in latex
     assert matplotlib.image.imread(output / "scanners.png")[..., :3].std() > 0.01
+
+
+def test_models_of_other_configurations_and_nnunets_plans_enter_the_same_tables(
+    preprocessed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results" / DATASET
+    for model in ("nnUNetTrainerLi2018__nnUNetPlans__2d", "nnUNetTrainer__nnUNetResEncUNetMPlans__3d_fullres"):
+        shutil.copytree(results / f"{SA_UNET}__nnUNetPlans__3d_fullres", results / model)
+    assert cross_validated("-o", "all") == 0
+    shown = [row["model"] for row in read(tmp_path / "all" / "table2.csv") if row["cases"]]
+    assert shown == [UNET, "nnUNetTrainerLi2018", SA_UNET]
+    assert "3d_fullres; in 2d: nnUNetTrainerLi2018)" in (tmp_path / "all" / "tables.md").read_text(encoding="utf-8")
+
+    words = ["--variants", SA_UNET, "nnUNetTrainerLi2018", "nnUNetResEncUNetMPlans"]
+    assert cross_validated("-o", "named", *words) == 0
+    shown = [row["model"] for row in read(tmp_path / "named" / "table2.csv") if row["cases"]]
+    assert shown == ["nnUNetTrainerLi2018", "nnUNetResEncUNetMPlans", SA_UNET]
+    capsys.readouterr()
+    message = fails(capsys, "-d", "7", "--folds", "0-1", "--variants", "nnUNetResEncUNetLPlans")
+    assert "no model nnUNetTrainer__nnUNetResEncUNetLPlans__3d_fullres" in message
 
 
 def test_the_figures_and_intervals_are_those_of_evaluate(preprocessed: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import SimpleITK
 DATASET = "Dataset901_Tiny"
 # Seconds of training on one core: few channels, two batches.
 SHORT = {"num_epochs": 1, "num_iterations_per_epoch": 2, "num_val_iterations_per_epoch": 1}
-SMALL = {"batch_size": 2, "features_per_stage": [8, 8, 16, 16]}
+SMALL = {"batch_size": 2, "features_per_stage": [8, 8, 16, 16], "published_sizes": False}
 OVERRIDES = {
     "tiny": SMALL | {"training": SHORT | {"initial_lr": 0.002, "optimizer": "AdamW", "augmentation": "none"}},
     # What is left of the paper's override is its depth and its recipe.
@@ -273,12 +273,14 @@ def train_here(in_workplace: NnUNet) -> Callable[..., None]:
 def prepare_trainer(in_nnunet: NnUNet) -> Callable[..., Any]:
     """A trainer as nnU-Net's training function prepares it, for training without the validation."""
 
-    def prepare(trainer: str, fold: int, plans: str, continue_training: bool = False) -> Any:
+    def prepare(
+        trainer: str, fold: int, plans: str, continue_training: bool = False, configuration: str = "3d_fullres"
+    ) -> Any:
         import torch
         from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
         device = torch.device("cpu")
-        instance = get_trainer_from_args("901", "3d_fullres", fold, trainer, plans, continue_training, device)
+        instance = get_trainer_from_args("901", configuration, fold, trainer, plans, continue_training, device)
         maybe_load_checkpoint(instance, continue_training, False)
         return instance
 
@@ -290,13 +292,13 @@ def changed_plans(nnunet: NnUNet) -> Iterator[Callable[..., None]]:
     """Change a configuration of plans in nnU-Net's preprocessed folder for one test."""
     originals: dict[Path, str] = {}
 
-    def change(name: str = "nnUNetSAUNetTinyPlans", **changes: object) -> None:
+    def change(name: str = "nnUNetSAUNetTinyPlans", configuration: str = "3d_fullres", **changes: object) -> None:
         path = nnunet.preprocessed / f"{name}.json"
         originals.setdefault(path, path.read_text())
         plans = json.loads(originals[path])
         for dotted, value in changes.items():
             *parents, key = dotted.split("__")
-            target = plans["configurations"]["3d_fullres"]
+            target = plans["configurations"][configuration]
             for parent in parents:
                 target = target[parent]
             target[key] = value

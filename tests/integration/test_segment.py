@@ -346,6 +346,7 @@ def test_maps_decide_anew_as_a_run_of_the_network_would(model, folder, tmp_path,
         ("--threshold", 0.2, "--exclude", tmp_path / "strokes"),
         ("--threshold", 0.45, "--min-volume", 1000),
         ("--exclude", tmp_path / "strokes", "--min-volume", 1000),
+        ("--clear-ends", 0.2),
         (),
     ]
     fresh = [tmp_path / f"fresh{index}" for index in range(len(decisions))]
@@ -383,6 +384,16 @@ def test_options_change_the_wmh_and_nothing_else(model, folder, tmp_path):
     np.testing.assert_array_equal(low == 1, probability >= threshold)
     untouched = (low != 1) & (plain != 1)
     np.testing.assert_array_equal(low[untouched], plain[untouched])
+
+    assert segment(model, tmp_path / "ends", subject, "--threshold", threshold, "--clear-ends", 0.2) == 0
+    ends, cleared = values(tmp_path / "ends" / "s0_wmh.nii.gz"), int(0.2 * SHAPE[0])
+    assert (low[:cleared] == 1).any()
+    assert not (ends[:cleared] == 1).any()
+    assert not (ends[-cleared:] == 1).any()
+    np.testing.assert_array_equal(ends[cleared:-cleared], low[cleared:-cleared])
+    (record,) = read_segmentation(tmp_path / "ends").subjects
+    assert f"nothing is WMH in the first and the last {cleared} of {SHAPE[0]} axial slices" in record.message
+    assert record.decision.clear_ends == 0.2
 
     stroke = np.zeros(SHAPE, np.uint8)
     stroke[:, :, :18] = 5

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.nnunet.variant_trainer import VariantTrainer
 from nnunetv2_sa_unet.plans.variants import VARIANTS
 
@@ -33,20 +34,23 @@ def test_a_variant_trains_continues_validates_predicts_and_exports(
 
     if plans == PAPER_QUICK and not (in_nnunet.preprocessed / f"{plans}.json").exists():
         in_nnunet.run("nnUNetv2_sa_unet", "plan", "-d", "901", "--override", "paper", "quick", "small.json")
+    name = "2d" if VARIANTS[trainer].n_axes == 2 else "3d_fullres"
     # Fold 1, because another test may have trained fold 0.
-    prepare_trainer(trainer, 1, plans).run_training()
-    changed_plans(plans, training__num_epochs=2)
-    prepare_trainer(trainer, 1, plans, continue_training=True).run_training()
-    train_here(trainer, 1, plans, only_run_validation=True)
+    prepare_trainer(trainer, 1, plans, configuration=name).run_training()
+    changed_plans(plans, name, training__num_epochs=2)
+    prepare_trainer(trainer, 1, plans, continue_training=True, configuration=name).run_training()
+    train_here(trainer, 1, plans, only_run_validation=True, configuration=name)
 
-    model = in_nnunet.results / f"{trainer}__{plans}__3d_fullres"
+    model = in_nnunet.results / f"{trainer}__{plans}__{name}"
     checkpoint = torch.load(model / "fold_1" / "checkpoint_final.pth", weights_only=False)
     assert np.isfinite(checkpoint["logging"]["train_losses"]).all()
     assert len(checkpoint["logging"]["train_losses"]) == 2
-    saved = json.loads((model / "plans.json").read_text())["configurations"]["3d_fullres"]
+    saved = json.loads((model / "plans.json").read_text())["configurations"][name]
     assert saved["architecture"]["network_class_name"] == VARIANTS[trainer].network_class
     # quick takes the paper's augmentation away, and with it what mirroring at prediction may rest on.
-    assert checkpoint["inference_allowed_mirroring_axes"] == ((0, 1, 2) if plans == PAPER else None)
+    assert checkpoint["inference_allowed_mirroring_axes"] == (
+        (tuple(range(len(saved["patch_size"])))) if plans == PAPER else None
+    )
     assert isinstance(checkpoint["optimizer_state"]["param_groups"][0]["betas"], tuple)  # Adam or AdamW, not SGD
 
     predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
@@ -59,7 +63,7 @@ def test_a_variant_trains_continues_validates_predicts_and_exports(
     export_pretrained_model(
         "901",
         str(archive),
-        ("3d_fullres",),
+        (name,),
         trainer,
         plans,
         folds=(1,),
@@ -67,6 +71,14 @@ def test_a_variant_trains_continues_validates_predicts_and_exports(
         save_checkpoints=("checkpoint_final.pth",),
     )
     assert any(name.endswith("checkpoint_final.pth") for name in zipfile.ZipFile(archive).namelist())
+
+
+@pytest.mark.parametrize(("trainer", "name"), [("nnUNetTrainerLi2018", "3d_fullres"), ("nnUNetTrainerTrUENet", "2d")])
+def test_a_configuration_of_the_other_kind_is_refused(prepare_trainer, trainer, name):
+    with pytest.raises(
+        InputError, match=rf"{TINY}.json: configurations.{name}: patch_size: found . axes, but {trainer}"
+    ):
+        prepare_trainer(trainer, 0, TINY, configuration=name)
 
 
 @pytest.mark.parametrize("plans", ["nnUNetPlans", "nnUNetResEncUNetMPlans"])

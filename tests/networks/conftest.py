@@ -12,10 +12,15 @@ import torch
 from torch import nn
 
 from nnunetv2_sa_unet.networks.attention_unet import AttentionUNet
+from nnunetv2_sa_unet.networks.dropblock import DropBlock
+from nnunetv2_sa_unet.networks.li2018 import Li2018
 from nnunetv2_sa_unet.networks.norm import GroupNorm
 from nnunetv2_sa_unet.networks.sa_unet import SAUNet
+from nnunetv2_sa_unet.networks.sa_unet_2d import SAUNet2D
+from nnunetv2_sa_unet.networks.truenet import TrUENet
 from nnunetv2_sa_unet.networks.unet import UNet
 from nnunetv2_sa_unet.networks.unet3d import UNet3D
+from nnunetv2_sa_unet.networks.uresnet import UResNet
 from nnunetv2_sa_unet.plans.topology import apply_variant
 from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS
 
@@ -113,6 +118,13 @@ NETWORKS = {
     "UNet3D-2d": describe(UNet3D, **PLANE),
     "AttentionUNet": describe(AttentionUNet, **MIXED),
     "AttentionUNet-2d": describe(AttentionUNet, **PLANE),
+    "Li2018": describe(Li2018, **PLANE | {"kernel_sizes": [[5, 5], [3, 3], [3, 3]]}),
+    "UResNet": describe(UResNet, **PLANE, n_conv_per_stage=[1] * 3, n_conv_per_stage_decoder=[1] * 2),
+    "UResNet-3d": describe(UResNet, **MIXED),
+    "TrUENet": describe(TrUENet, **MIXED, first_kernels=[[1, 3, 3], [5, 1, 5], [5, 5, 1]]),
+    "SAUNet2D": describe(
+        SAUNet2D, **PLANE, attention_kernel=[7, 7], dropout_op=DropBlock, dropout_op_kwargs={"p": 0.1, "block_size": 7}
+    ),
 }
 
 
@@ -137,6 +149,8 @@ def of_variant(trainer: str, n_axes: int) -> Network:
     planned = {
         "patch_size": [4, 32, 24][-n_axes:],
         "batch_size": 2,
+        # As an override would: the systems of other papers have widths of their own.
+        "sizes": {"features_per_stage": [8, 16, 24]},
         "architecture": {
             "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
             "arch_kwargs": {
@@ -169,10 +183,13 @@ def of_variant(trainer: str, n_axes: int) -> Network:
 
 
 @pytest.fixture(
-    params=[(trainer, n_axes) for trainer in VARIANTS for n_axes in (3, 2)], ids=lambda p: f"{p[0]}-{p[1]}d"
+    params=[
+        (trainer, n_axes) for trainer, row in VARIANTS.items() for n_axes in (3, 2) if row.n_axes in (None, n_axes)
+    ],
+    ids=lambda p: f"{p[0]}-{p[1]}d",
 )
 def variant(request: pytest.FixtureRequest) -> Network:
-    """Every network of the table of variants, in 3d and 2d."""
+    """Every network of the table of variants, in 3d and 2d if it is for both."""
     return of_variant(*request.param)
 
 

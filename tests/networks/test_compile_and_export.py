@@ -11,6 +11,9 @@ import torch
 
 from nnunetv2_sa_unet.networks.unet import UNet
 
+# One network of every class.
+KINDS = ["SAUNet", "UNet3D", "AttentionUNet", "Li2018", "UResNet", "TrUENet", "SAUNet2D"]
+
 
 @pytest.fixture(autouse=True)
 def _forget_compiled_graphs() -> Iterator[None]:
@@ -27,7 +30,7 @@ def shallow(network: Any, **changes: Any) -> UNet:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16-autocast"])
-@pytest.mark.parametrize("name", ["SAUNet", "UNet3D", "AttentionUNet"])
+@pytest.mark.parametrize("name", KINDS)
 def test_one_compiled_graph_equals_eager(
     networks: dict[str, Any], name: str, deep_supervision: bool, dtype: torch.dtype
 ) -> None:
@@ -38,7 +41,7 @@ def test_one_compiled_graph_equals_eager(
         torch.testing.assert_close(compiled(x), built(x), rtol=0, atol=2e-5 if dtype == torch.float32 else 0.1)
 
 
-@pytest.mark.parametrize("name", ["SAUNet", "AttentionUNet-2d"])
+@pytest.mark.parametrize("name", ["SAUNet", "AttentionUNet-2d", "TrUENet", "UResNet"])
 def test_compiled_training_step_has_the_gradients_of_eager(networks: dict[str, Any], name: str) -> None:
     eager, compiled = (shallow(networks[name], deep_supervision=True) for _ in range(2))
     for model in (eager, torch.compile(compiled, fullgraph=True, backend="aot_eager")):
@@ -63,7 +66,7 @@ def test_inductor_equals_eager(networks: dict[str, Any]) -> None:
         torch.testing.assert_close(found, built(network.input()), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["SAUNet", "UNet3D", "AttentionUNet"])
+@pytest.mark.parametrize("name", KINDS)
 def test_exported_program_equals_eager(networks: dict[str, Any], name: str) -> None:
     built = shallow(networks[name])
     x = networks[name].input(batch=1)
@@ -71,7 +74,7 @@ def test_exported_program_equals_eager(networks: dict[str, Any], name: str) -> N
     torch.testing.assert_close(exported.module()(x), built(x), rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["SAUNet", "SAUNet-2d", "UNet3D", "AttentionUNet", "AttentionUNet-2d"])
+@pytest.mark.parametrize("name", [*KINDS, "SAUNet-2d", "AttentionUNet-2d"])
 def test_onnx_equals_torch(networks: dict[str, Any], name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -28,6 +28,8 @@ def loss_of(logits: Logits) -> torch.Tensor:
 
 def gradients(network: UNet, x: torch.Tensor, forward: Callable[[UNet, torch.Tensor], Any]) -> list[torch.Tensor]:
     network.zero_grad()
+    # What is dropped in training is drawn anew each time.
+    torch.manual_seed(0)
     loss_of(forward(network, x)).backward()
     return [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
 
@@ -76,10 +78,28 @@ class LoRA(nn.Module):
         return added
 
 
-def modules_of(network: UNet) -> list[Any]:
-    """The sequence that holds the decoder's first convolution, whose name in it is "0"."""
-    modules: list[Any] = network.decoder.stages[0].convs[0].all_modules
-    return modules
+class Place:
+    """Where a module hangs in another one, to be read and written as the first of a list."""
+
+    def __init__(self, holder: nn.Module, name: str) -> None:
+        self.holder, self.name = holder, name
+
+    def __getitem__(self, index: int) -> Any:
+        return getattr(self.holder, self.name)
+
+    def __setitem__(self, index: int, module: nn.Module) -> None:
+        setattr(self.holder, self.name, module)
+
+
+def parts_of(part: Any) -> list[Any]:
+    """The encoder or decoder itself, or those of its planes."""
+    return list(part.planes) if hasattr(part, "planes") else [part]
+
+
+def modules_of(network: UNet) -> Place:
+    """Where the decoder's first convolution hangs."""
+    stage = parts_of(network.decoder)[0].stages[0]
+    return Place(stage.convs[0].all_modules, "0") if hasattr(stage, "convs") else Place(stage[0], "conv")
 
 
 def test_a_wrapper_around_a_convolution_of_the_decoder_works(variant: Any) -> None:
@@ -194,8 +214,9 @@ def test_sharded_stages_train_as_whole_ones(variant: Any, tmp_path: Path) -> Non
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
     try:
         mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
-        for stage in (*network.encoder.stages, *network.decoder.stages):
-            fsdp.fully_shard(stage, mesh=mesh)
+        for part in (*parts_of(network.encoder), *parts_of(network.decoder)):
+            for stage in part.stages:
+                fsdp.fully_shard(stage, mesh=mesh)
         fsdp.fully_shard(network, mesh=mesh)
         found = [gradient.full_tensor() for gradient in gradients(network, x, UNet.__call__)]
         assert_close(found, expected)

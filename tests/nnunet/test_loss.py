@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_sa_unet.nnunet.loss import PaperLoss
+from nnunetv2_sa_unet.nnunet.loss import PaperLoss, dice_alone
 
 
 def reference(probabilities: np.ndarray, one_hot: np.ndarray, valid: np.ndarray) -> float:
@@ -78,3 +78,51 @@ def test_16_bit_logits_are_summed_in_float32():
 
     assert loss.dtype == torch.float32
     assert torch.isclose(loss, PaperLoss(False, None, False)(logits.float(), labels))
+
+
+def nnunets_loss(ignore_label=None, regions=False):
+    """As nnU-Net's trainer builds it."""
+    from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
+    from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+
+    dice = {"batch_dice": False, "smooth": 1e-5, "do_bg": regions, "ddp": False}
+    if regions:
+        return DC_and_BCE_loss({}, dice, use_ignore_label=False, dice_class=MemoryEfficientSoftDiceLoss)
+    return DC_and_CE_loss(dice, {}, ignore_label=ignore_label, dice_class=MemoryEfficientSoftDiceLoss)
+
+
+def dice_of(p, t, valid=1):
+    """The winner's Dice of a class over the whole batch, which its script smooths by 1."""
+    return (2 * (p * t * valid).sum() + 1) / ((p * valid).sum() + (t * valid).sum() + 1)
+
+
+def test_dice_alone_is_that_of_the_whole_batch_smoothed_by_1(logits, labels):
+    loss = nnunets_loss()
+    dice_alone(loss)
+    p, t = softmax(logits.double().numpy()), one_hot(labels.numpy())
+    expected = -np.mean([dice_of(p[:, c], t[:, c]) for c in (1, 2)])
+
+    assert loss(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_dice_alone_leaves_ignored_voxels_out(logits, labels):
+    loss = nnunets_loss(ignore_label=3)
+    dice_alone(loss)
+    ignored = labels.clone()
+    ignored[:, :, :2] = 3
+    valid = np.ones((2, 4, 5, 6))
+    valid[:, :2] = 0
+    p, t = softmax(logits.double().numpy()), one_hot(labels.numpy())
+    expected = -np.mean([dice_of(p[:, c], t[:, c], valid) for c in (1, 2)])
+
+    assert loss(logits, ignored).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_dice_alone_of_regions_is_that_of_their_sigmoids(logits):
+    loss = nnunets_loss(regions=True)
+    dice_alone(loss)
+    regions = logits.flip(0) > 0
+    p, t = 1 / (1 + np.exp(-logits.double().numpy())), regions.numpy()
+    expected = -np.mean([dice_of(p[:, c], t[:, c]) for c in range(3)])
+
+    assert loss(logits, regions).item() == pytest.approx(expected, rel=1e-5)

@@ -66,9 +66,20 @@ def really_saved(architecture, patch_size):
     return sum(tensor.untyped_storage().nbytes() for address, tensor in kept.items() if address not in weights)
 
 
-@pytest.mark.parametrize("trainer", ["nnUNetTrainerSAUNet", "nnUNetTrainerSAUNet_backbone333BN", "nnUNetTrainerUNet3D"])
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        "nnUNetTrainerSAUNet", "nnUNetTrainerSAUNet_backbone333BN", "nnUNetTrainerUNet3D", "nnUNetTrainerLi2018",
+        "nnUNetTrainerUResNet", "nnUNetTrainerTrUENet", "nnUNetTrainerSAUNet2D",
+    ],
+)  # fmt: skip
 def test_the_count_is_that_of_a_real_forward_pass(planned, trainer):
-    configuration = apply_variant(planned, VARIANTS[trainer])
+    variant = VARIANTS[trainer]
+    planned |= {
+        "sizes": {"features_per_stage": [8, 16, 32]},
+        "patch_size": planned["patch_size"][-(variant.n_axes or 3) :],
+    }
+    configuration = apply_variant(planned, variant)
     real = really_saved(configuration["architecture"], configuration["patch_size"])
 
     assert saved_bytes(configuration["architecture"], configuration["patch_size"], 2, 3) == pytest.approx(

@@ -15,10 +15,21 @@ KERNELS_333 = VARIANTS["nnUNetTrainerSAUNet_backbone333BN"]
 @pytest.mark.parametrize("found", VARIANTS)
 @pytest.mark.parametrize("expected", VARIANTS)
 def test_every_variant_is_told_from_those_with_other_parts(planned, found, expected):
-    foreign = foreign_parts(apply_variant(planned("challenge"), VARIANTS[found]), VARIANTS[expected])
-    parts = [(v.network_class, v.attention, v.aspp, v.norm) for v in (VARIANTS[name] for name in (found, expected))]
+    configuration = planned("2d" if VARIANTS[found].n_axes == 2 else "challenge")
+    foreign = foreign_parts(apply_variant(configuration, VARIANTS[found]), VARIANTS[expected])
+    parts = [
+        (v.network_class, *(getattr(v, switch, None) for switch in ("attention", "aspp", "norm")))
+        for v in (VARIANTS[name] for name in (found, expected))
+    ]
 
     assert bool(foreign) == (parts[0] != parts[1])
+
+
+def test_a_system_of_another_paper_has_nothing_to_remark(planned):
+    for trainer in ("nnUNetTrainerLi2018", "nnUNetTrainerTrUENet"):
+        variant = VARIANTS[trainer]
+        configuration = planned("2d" if variant.n_axes == 2 else "isotropic")
+        assert remarks(apply_variant(configuration, variant), variant) == []
 
 
 def test_foreign_parts_are_named(planned):

@@ -14,7 +14,7 @@ from nnunetv2_sa_unet.scores.metrics import CaseMetrics
 from nnunetv2_sa_unet.scores.statistics import bootstrap_interval
 from nnunetv2_sa_unet.study.comparison import holm
 from nnunetv2_sa_unet.study.formats import Table
-from nnunetv2_sa_unet.study.published import LEADERBOARD, PAPER, PAPER_SCANNERS
+from nnunetv2_sa_unet.study.published import LABELS, LEADERBOARD, PAPER, PAPER_SCANNERS
 from nnunetv2_sa_unet.study.tables import (
     Model,
     ablations,
@@ -50,8 +50,9 @@ def names(models: list[Model]) -> list[str]:
     return [model.name for model in models]
 
 
-def test_every_trainer_has_its_row_of_the_paper() -> None:
-    assert set(PAPER) == set(VARIANTS)
+def test_every_trainer_has_its_row_of_the_paper_or_at_least_a_name() -> None:
+    assert set(PAPER) | set(LABELS) == set(VARIANTS)
+    assert not set(PAPER) & set(LABELS)
     for name, row in PAPER.items():
         if "(Backbone" in VARIANTS[name].summary:
             label = row.label.replace("GN+3D", "GN + 3D")
@@ -62,6 +63,12 @@ def test_models_get_the_papers_labels_and_order() -> None:
     models = make_models(dict.fromkeys(["mine", *reversed(PAPER)], scores(0.5)))
     assert names(models) == [*PAPER, "mine"]
     assert [model.label for model in models] == [*(row.label for row in PAPER.values()), "mine"]
+
+
+def test_systems_without_figures_of_the_paper_have_their_names_too() -> None:
+    models = make_models(dict.fromkeys(["mine", "nnUNetTrainerTrUENet", "nnUNetTrainerSAUNet"], scores(0.5)))
+    assert [model.label for model in models] == ["3D SA-UNet", "mine", "TrUE-Net"]
+    assert [model.published is None for model in models] == [False, True, True]
 
 
 def test_two_models_of_one_trainer_keep_their_own_names() -> None:
@@ -127,10 +134,20 @@ def test_measured_figures_are_means_with_bootstrap_intervals_and_avd_is_a_fracti
 def test_table_2_has_the_rivals_then_unknown_models_then_3d_sa_unet_then_what_others_report() -> None:
     given = ["nnUNetTrainerSAUNet", "mine", "nnUNetTrainerAttentionUNet", "nnUNetTrainerSAUNet_noSAM"]
     table = rivals(make_models(dict.fromkeys(given, scores(0.5))), "")
-    theirs = [row.label for row in LEADERBOARD]
+    theirs = ["MICCAI Challenge Winner", *(row.label for row in LEADERBOARD)]
     assert column(table, "Models") == ["Attention UNet", "mine", "3D SA-UNet", *theirs]
     assert column(table, "figures of")[:5] == ["paper", "–", "paper", "paper", "leaderboard"]
     assert column(table, "cases") == ["5", "5", "5", *["–"] * len(theirs)]
+
+
+def test_the_winner_is_a_rival_with_figures_of_its_own_where_it_was_trained() -> None:
+    given = ["nnUNetTrainerLi2018", "nnUNetTrainerUResNet", "nnUNetTrainerUNet3D"]
+    table = rivals(make_models(dict.fromkeys(given, scores(0.5))), "")
+    shown = column(table, "Models")
+    assert shown[:4] == ["3D U-Net", "MICCAI Challenge Winner", "uResNet", "3D SA-UNet"]
+    assert shown.count("MICCAI Challenge Winner") == 1
+    assert column(table, "DICE: others")[:4] == ["0.71", "0.80", "–", "0.79"]
+    assert column(table, "cases")[:4] == ["5", "5", "5", "–"]
 
 
 def test_the_leaderboards_avd_is_a_fraction_as_the_papers() -> None:
