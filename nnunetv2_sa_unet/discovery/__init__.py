@@ -1,8 +1,8 @@
 """How nnU-Net finds the trainers of this package with nothing set.
 
 nnU-Net looks for a trainer in its own package and then in the folders that the environment variable
-``nnUNet_extTrainer`` names. The wheel carries ``nnunetv2_sa_unet.pth``, which makes every interpreter import
-``discovery.startup``, and that adds ``discovery/trainers`` to the variable.
+``nnUNet_extTrainer`` names. The wheel carries start-up files, which make every interpreter call
+``discovery.startup.tell_nnunet``, and that adds ``discovery/trainers`` to the variable.
 
 This module is loaded at every start of the interpreter, so it imports nothing that is not loaded already.
 """

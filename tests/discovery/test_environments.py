@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -258,5 +259,29 @@ def test_a_half_removed_package_stops_no_interpreter(
         shutil.rmtree(package / "discovery" / "trainers")
     done = environment.run("-c", "print('alive')")
     assert (done.returncode, done.stdout) == (0, "alive\n")
-    # `site` reports a hook that fails and goes on.
-    assert ("Error processing line 1 of" in done.stderr) == reported
+    # `site` reports a hook that fails and goes on; from Python 3.15 on it is an entry point.
+    assert bool(re.search("Error (processing line 1 of|resolving entry point)", done.stderr)) == reported
+
+
+CALL_START_FILE = """
+import os, pkgutil, sys
+for line in open(sys.argv[1]):
+    for _ in range(2):
+        pkgutil.resolve_name(line.strip())()
+print(os.environ["nnUNet_extTrainer"])
+"""
+
+
+def test_the_start_file_does_what_the_pth_file_does(environment: Environment, wheel: str) -> None:
+    """As ``site`` of Python 3.15 does it: resolve ``module:callable``, call it; perhaps twice."""
+    environment.pip("install", "--no-deps", wheel)
+    pth, start = (environment.site / f"nnunetv2_sa_unet{suffix}" for suffix in (".pth", ".start"))
+    folder = environment.site / "nnunetv2_sa_unet" / "discovery" / "trainers"
+    telling = environment.run("-c", "import os; print(os.environ.get('nnUNet_extTrainer'))").stdout
+    assert telling == f"{folder}\n"
+    pth.unlink()
+    if sys.version_info < (3, 15):
+        assert environment.run("-c", "import os; print(os.environ.get('nnUNet_extTrainer'))").stdout == "None\n"
+    else:
+        assert environment.run("-c", "import os; print(os.environ.get('nnUNet_extTrainer'))").stdout == telling
+    assert environment.run("-c", CALL_START_FILE, start).stdout == telling

@@ -1,0 +1,36 @@
+"""The README as a package index shows it: its links lead to the repository, once its address is known."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif("SA_UNET_SOURCE" not in os.environ, reason="SA_UNET_SOURCE is set by `make test`")
+
+README = "[a](docs/a.md#b) ![c](docs/c.png) [d](https://localhost/d) [e](#e) `f(g)` [h]\n"
+
+
+@pytest.mark.parametrize(
+    ("urls", "expected"),
+    [
+        ("", README),
+        (
+            "project_urls =\n    Source = https://localhost/me/it/\n",
+            "[a](https://localhost/me/it/blob/HEAD/docs/a.md#b) ![c](https://localhost/me/it/raw/HEAD/docs/c.png) "
+            "[d](https://localhost/d) [e](#e) `f(g)` [h]\n",
+        ),
+    ],
+)
+def test_links_lead_to_the_repository(tmp_path: Path, urls: str, expected: str) -> None:
+    shutil.copy(Path(os.environ["SA_UNET_SOURCE"], "setup.py"), tmp_path)
+    (tmp_path / "setup.cfg").write_text(f"[metadata]\nname = it\nversion = 1\n{urls}")
+    (tmp_path / "README.md").write_text(README)
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--long-description"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == expected + "\n"
