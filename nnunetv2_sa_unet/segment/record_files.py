@@ -191,10 +191,10 @@ def _parsed(kind: type[_Read], path: Path, content: bytes | str) -> _Read:
         return kind.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "content"
+        place = ".".join(map(str, first["loc"]))
+        what = f"{place}: found {printable(str(first['input'])[:80])}" if place else "content"
         raise InputError(
-            f"{path}: {field}: found {printable(str(first['input'])[:80])}: {first['msg']}; expected the record that "
-            "nnUNetv2_sa_unet segment of this version writes"
+            f"{path}: {what}: {first['msg']}; expected the record that nnUNetv2_sa_unet segment of this version writes"
         ) from None
 
 
