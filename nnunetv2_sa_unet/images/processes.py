@@ -7,9 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -72,12 +73,17 @@ def mapping(processes: int) -> Iterator[Any]:
 
 @contextmanager
 def _left_to_the_parent(number: signal.Signals) -> Iterator[None]:
-    """Processes that are started meanwhile ignore a signal, which reaches the whole group from the terminal."""
-    if threading.current_thread() is not threading.main_thread():
+    """Processes that are started meanwhile never see a signal, which reaches the whole group from the terminal.
+
+    This process sees it afterwards: to ignore it would lose an interruption that comes while a process starts.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before: Callable[..., Any] | int | None = signal.signal(number, signal.SIG_IGN)
+    # Starting with the first process it would let the signal through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
     finally:
-        signal.signal(number, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

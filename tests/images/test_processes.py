@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_sa_unet.images.processes import mapping
+from nnunetv2_sa_unet.images.processes import _left_to_the_parent, mapping
 
 PARENT = """
 import os, sys, time
-from nnunetv2_sa_unet.images.processes import mapping
+from nnunetv2_sa_unet.images.processes import _left_to_the_parent, mapping
 sys.path.insert(0, sys.argv[1])
 from work import name_and_sleep
 if __name__ == "__main__":
@@ -58,6 +58,24 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -
     while any(map(is_alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_alive, workers))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of POSIX")
+def test_an_interruption_while_processes_start_is_not_lost() -> None:
+    reached = []
+
+    def start() -> None:
+        with _left_to_the_parent(signal.SIGINT):
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the end")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert reached == ["the end"]
 
 
 def test_the_order_is_kept_and_an_error_ends_the_work() -> None:
