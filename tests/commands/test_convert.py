@@ -20,6 +20,7 @@ import SimpleITK
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
 from nnunetv2_sa_unet.commands.main import main
+from nnunetv2_sa_unet.files import held
 
 WORDS = ("-d", "500", "-np", "1")
 
@@ -120,6 +121,15 @@ def test_the_same_again_changes_nothing(challenge_tree: Any, raw: Path, capsys: 
     assert convert(challenge_tree.root.parent / "moved") == 0
     assert contents(raw) == before
     assert "There already, and nothing was changed" in capsys.readouterr().out
+
+
+def test_a_data_set_that_another_run_writes_is_left_alone(
+    challenge_tree: Any, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held(raw / "Dataset500_WMHChallenge", beside=True):
+        assert convert(challenge_tree.root) == 1
+    assert "Dataset500_WMHChallenge: another run is writing there" in capsys.readouterr().err
+    assert made_in(raw) == []
 
 
 def test_nnunet_turns_every_image_to_ras_and_finds_channels_and_label_on_one_grid(

@@ -1,13 +1,15 @@
-"""What ``segment`` says before it loads a model."""
+"""What ``segment`` says before it computes anything."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import SimpleITK
 import torch
 
 from nnunetv2_sa_unet.commands.main import main
+from nnunetv2_sa_unet.files import held
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,14 @@ def test_a_model_that_is_neither_in_the_box_nor_a_folder_is_named(
         "error: openflare1: no model in the box has this name (there are: openflair1), and there is no such folder; "
         "name one of these, or nnU-Net's model folder (TRAINER__PLANS__CONFIGURATION)\n"
     )
+
+
+def test_a_folder_that_another_run_writes_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SimpleITK.WriteImage(SimpleITK.Image(8, 8, 8, SimpleITK.sitkInt16), str(tmp_path / "a.nii.gz"))
+    output = tmp_path / "out"
+    output.mkdir()
+    with held(output):
+        before = sorted(output.iterdir())
+        assert main(["segment", str(tmp_path / "a.nii.gz"), "-o", str(output), "-device", "cpu"]) == 1
+        assert sorted(output.iterdir()) == before
+    assert "out: another run is writing there" in capsys.readouterr().err
