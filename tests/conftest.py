@@ -5,7 +5,7 @@ from __future__ import annotations
 import locale
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,14 @@ import numpy as np
 import pytest
 import SimpleITK
 from scipy import ndimage
+
+
+@pytest.fixture(autouse=True)
+def _same_locale() -> Iterator[None]:
+    """Leave the locale as it was: where ITK writes DICOM it changes, and with it the encoding of text in later tests."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.fixture(scope="session")
