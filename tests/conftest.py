@@ -17,7 +17,7 @@ from scipy import ndimage
 
 @pytest.fixture(autouse=True)
 def _same_locale() -> Iterator[None]:
-    """Leave the locale as it was: where ITK writes DICOM it changes, and with it the encoding of text in later tests."""
+    """Leave the locale as it was: it may change where ITK writes DICOM, and with it how later tests decode text."""
     before = locale.setlocale(locale.LC_ALL)
     yield
     locale.setlocale(locale.LC_ALL, before)
