@@ -19,6 +19,8 @@ from nnunetv2_sa_unet.images.processes import _left_to_the_parent, mapping
 sys.path.insert(0, sys.argv[1])
 from work import name_and_sleep
 if __name__ == "__main__":
+    import signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started it in the background
     with mapping(2) as apply:
         list(apply(name_and_sleep, [sys.argv[1]] * 20))
 """
