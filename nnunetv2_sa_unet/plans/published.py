@@ -9,6 +9,7 @@ from typing import Any
 from nnunetv2_sa_unet.plans.stages import (
     FEWEST_STAGES,
     architecture_of,
+    architecture_with,
     check_divisible,
     edges_in_plane,
     kernels_of,
@@ -52,29 +53,16 @@ def as_published(configuration: Mapping[str, Any], variant: PublishedVariant) ->
     depth = max(FEWEST_STAGES, _halvable(patch_size, min(wanted, len(features))))
     strides_per_stage = strides_of(depth, n_axes, patch_size, in_plane=False)
     check_divisible(patch_size, strides_per_stage)
-    arch_kwargs = {
-        "n_stages": depth,
-        "features_per_stage": features[:depth],
-        "conv_op": f"torch.nn.modules.conv.Conv{n_axes}d",
-        "kernel_sizes": [[variant.first_kernel] * n_axes, *kernels_of(depth - 1, n_axes, in_plane=False)],
-        "strides": strides_per_stage,
-        "n_conv_per_stage": [variant.n_convs] * depth,
-        "n_conv_per_stage_decoder": [variant.n_convs] * (depth - 1),
-        "conv_bias": True,
-        **norm_of("batch", n_axes, variant.norm_eps),
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.ReLU",
-        "nonlin_kwargs": {"inplace": True},
-        **deepcopy(dict(variant.arguments)),
-    }
-    return deepcopy(dict(configuration)) | {
-        "architecture": {
-            "network_class_name": variant.network_class,
-            "arch_kwargs": arch_kwargs,
-            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-        }
-    }
+    architecture = architecture_with(
+        variant.network_class,
+        features[:depth],
+        [[variant.first_kernel] * n_axes, *kernels_of(depth - 1, n_axes, in_plane=False)],
+        strides_per_stage,
+        variant.n_convs,
+        norm_of("batch", n_axes, variant.norm_eps),
+        **variant.arguments,
+    )
+    return deepcopy(dict(configuration)) | {"architecture": architecture}
 
 
 def _halvable(patch_size: Sequence[int], most: int) -> int:

@@ -6,14 +6,15 @@ Axes are nnU-Net's, (z, y, x) or (y, x), z being the through-plane axis.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from math import prod
 from typing import Any, TypeVar
 
 from nnunetv2_sa_unet.errors import InputError
 
 __all__ = [
-    "FEWEST_STAGES", "architecture_of", "check_axes", "check_divisible", "edges_in_plane", "kernels_of", "norm_of",
-    "strides_of",
+    "FEWEST_STAGES", "architecture_of", "architecture_with", "check_axes", "check_divisible", "edges_in_plane",
+    "kernels_of", "norm_of", "strides_of",
 ]  # fmt: skip
 
 FEWEST_STAGES = 3  # nnU-Net's weights for deep supervision are not defined for fewer
@@ -36,6 +37,50 @@ def architecture_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
         )
     architecture: dict[str, Any] = configuration["architecture"]
     return architecture
+
+
+def architecture_with(
+    network_class: str,
+    features: Sequence[int],
+    kernel_sizes: Sequence[Sequence[int]],
+    strides: Sequence[Sequence[int]],
+    n_convs: int,
+    norm: Mapping[str, Any],
+    **arguments: Any,
+) -> dict[str, Any]:
+    """Return the block ``architecture`` of a network of ours, with ReLU, biases and no dropout.
+
+    Args:
+        network_class: dotted path.
+        features: channels of each stage, finest first.
+        kernel_sizes: of each stage, one number per axis.
+        strides: likewise.
+        n_convs: convolutions of each stage and of each step of the decoder.
+        norm: as :func:`norm_of` returns it.
+        arguments: of the network's class, besides those that all have, or in their place.
+    """
+    depth, n_axes = len(features), len(strides[0])
+    arch_kwargs = {
+        "n_stages": depth,
+        "features_per_stage": list(features),
+        "conv_op": f"torch.nn.modules.conv.Conv{n_axes}d",
+        "kernel_sizes": deepcopy(kernel_sizes),
+        "strides": deepcopy(strides),
+        "n_conv_per_stage": [n_convs] * depth,
+        "n_conv_per_stage_decoder": [n_convs] * (depth - 1),
+        "conv_bias": True,
+        **norm,
+        "dropout_op": None,
+        "dropout_op_kwargs": None,
+        "nonlin": "torch.nn.ReLU",
+        "nonlin_kwargs": {"inplace": True},
+        **deepcopy(arguments),
+    }
+    return {
+        "network_class_name": network_class,
+        "arch_kwargs": arch_kwargs,
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
 
 
 def norm_of(kind: str, n_axes: int, eps: float, groups: int = 0) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from nnunetv2_sa_unet.plans.published import SIZES, as_published, is_published
 from nnunetv2_sa_unet.plans.stages import (
     FEWEST_STAGES,
     architecture_of,
+    architecture_with,
     check_axes,
     check_divisible,
     edges_in_plane,
@@ -103,31 +104,19 @@ def apply_values(configuration: Mapping[str, Any], values: Mapping[str, Any]) ->
     kernels = planned["kernel_sizes"][:depth] if keep_kernels else kernels_of(depth, n_axes, True)
     strides = strides[:depth] if keep_kernels else strides_of(depth, n_axes, patch_size, True)
     check_divisible(patch_size, strides)
-    arch_kwargs = {
-        "n_stages": depth,
-        "features_per_stage": features,
-        "conv_op": f"torch.nn.modules.conv.Conv{n_axes}d",
-        "kernel_sizes": deepcopy(kernels),
-        "strides": deepcopy(strides),
-        "n_conv_per_stage": [2] * depth,
-        "n_conv_per_stage_decoder": [2] * (depth - 1),
-        "conv_bias": True,
-        **norm_of("group", n_axes, values.get("norm_eps", NORM_EPS), groups),
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.ReLU",
-        "nonlin_kwargs": {"inplace": True},
-        "attention_kernel": attention_kernel,
-        "rates": rates,
-    }
     rewritten = dict(deepcopy(configuration)) | {
         "patch_size": patch_size,
         "batch_size": values.get("batch_size", configuration["batch_size"]),
-        "architecture": {
-            "network_class_name": SA_UNET,
-            "arch_kwargs": arch_kwargs,
-            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-        },
+        "architecture": architecture_with(
+            SA_UNET,
+            features,
+            kernels,
+            strides,
+            2,
+            norm_of("group", n_axes, values.get("norm_eps", NORM_EPS), groups),
+            attention_kernel=attention_kernel,
+            rates=rates,
+        ),
     }
     if keep_kernels:
         rewritten["kernels"] = "planned"
