@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from nnunetv2_sa_unet.networks.attention import SpatialAttention
-from nnunetv2_sa_unet.networks.unet import Blocks, Decoder, Encoder, UNet, check_stages, up_convolution
+from nnunetv2_sa_unet.networks.unet import Blocks, Decoder, Encoder, UNet, check_stages, up_convolutions
 
 __all__ = ["SAUNet2D"]
 
@@ -91,9 +91,6 @@ class SAUNet2D(UNet):
             encoder_stages.append(blocks.stage(stride, *modules))
             channels = features
 
-        ups = zip(
-            features_per_stage[:0:-1], features_per_stage[-2::-1], kernel_sizes[-2::-1], strides[:0:-1], strict=True
-        )
         super().__init__(
             Encoder(encoder_stages, strides),
             Decoder(
@@ -103,7 +100,7 @@ class SAUNet2D(UNet):
                 n_conv_per_stage_decoder,
                 num_classes,
                 deep_supervision,
-                upsamplings=[up_convolution(conv_op, *up) for up in ups],
+                upsamplings=up_convolutions(conv_op, features_per_stage, kernel_sizes, strides),
                 attentions=[nn.Identity() for _ in strides[1:]],
                 halving=True,
             ),

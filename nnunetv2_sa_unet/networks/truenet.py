@@ -18,7 +18,7 @@ from nnunetv2_sa_unet.networks.unet import (
     UNet,
     check_stages,
     steps_feature_map_size,
-    up_convolution,
+    up_convolutions,
 )
 
 __all__ = ["TrUENet"]
@@ -119,7 +119,6 @@ class TrUENet(UNet):
                 encoder_stages.append(blocks.stage(step, *mix, convs))
                 channels = features
             encoders.append(Encoder(encoder_stages, steps))
-            ups = zip(features_per_stage[:0:-1], features_per_stage[-2::-1], kernels[-2::-1], steps[:0:-1], strict=True)
             decoders.append(
                 Decoder(
                     blocks,
@@ -128,7 +127,7 @@ class TrUENet(UNet):
                     n_conv_per_stage_decoder,
                     num_classes,
                     deep_supervision,
-                    upsamplings=[up_convolution(conv_op, *up) for up in ups],
+                    upsamplings=up_convolutions(conv_op, features_per_stage, kernels, steps),
                     attentions=[nn.Identity() for _ in steps[1:]],
                     halving=True,
                 )

@@ -106,6 +106,22 @@ def up_convolution(
     return up_convolution
 
 
+def up_convolutions(
+    conv_op: type[nn.Module],
+    features_per_stage: Sequence[int],
+    kernel_sizes: Sequence[Sequence[int]],
+    strides: Sequence[Sequence[int]],
+) -> list[nn.Module]:
+    """One :func:`up_convolution` per step of a decoder, the deepest first, down to the channels of its skip.
+
+    The arguments are those of the encoder's stages, finest first; a step has the kernel of the stage that it leads to.
+    """
+    steps = zip(
+        features_per_stage[:0:-1], features_per_stage[-2::-1], kernel_sizes[-2::-1], strides[:0:-1], strict=True
+    )
+    return [up_convolution(conv_op, *step) for step in steps]
+
+
 class Encoder(nn.Module):
     """Stages in a row, from the finest to the bottleneck.
 

@@ -16,7 +16,7 @@ from nnunetv2_sa_unet.networks import norm as plain
 from nnunetv2_sa_unet.networks.fast.gradients import gradients_by_torch
 from nnunetv2_sa_unet.networks.fast.launching import needs_torch, on_device_of, power_of_two, rows_of, tile
 
-__all__ = ["group_norm_relu"]
+__all__ = ["group_norm_by_torch", "group_norm_relu"]
 
 #: Channels of a tile at most: 128 bytes of 16-bit maps.
 _CHANNELS = 64
@@ -107,7 +107,7 @@ class _GroupNormReLU(torch.autograd.Function):
         x, weight, bias, mean, inverse = ctx.saved_tensors
         groups, eps, relu = ctx.arguments
         if needs_torch(gradient):
-            function = partial(_by_torch, groups=groups, eps=eps, relu=relu)
+            function = partial(group_norm_by_torch, groups=groups, eps=eps, relu=relu)
             return *gradients_by_torch(function, (x, weight, bias), gradient), None, None, None
         return *_backward(rows_of(x), rows_of(gradient), weight, bias, mean, inverse, relu), None, None, None
 
@@ -180,9 +180,10 @@ def _parts_tile(per_group: int) -> dict[str, int]:
     return taken
 
 
-def _by_torch(
+def group_norm_by_torch(
     x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, groups: int, eps: float, relu: bool
 ) -> torch.Tensor:
+    """The same by torch's operations over its usual storage, which have gradients of gradients."""
     weight, bias = (None if parameter is None else parameter.to(x.dtype) for parameter in (weight, bias))
     normed = plain.group_norm(x.contiguous(), groups, weight, bias, eps)
     return functional.relu(normed) if relu else normed

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from nnunetv2_sa_unet.networks import norm as plain
-from nnunetv2_sa_unet.networks.fast.fused_norm import group_norm_relu
+from nnunetv2_sa_unet.networks.fast.fused_norm import group_norm_by_torch, group_norm_relu
 from nnunetv2_sa_unet.networks.fast.gradients import gradients_by_torch
 from nnunetv2_sa_unet.networks.fast.launching import is_for_kernels
 from nnunetv2_sa_unet.networks.fast.storage import is_channels_last, stored_like
@@ -76,7 +76,7 @@ class _ChannelsLast(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, bias, mean, inverse_deviation = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient will be differentiated itself
-            function = partial(_by_torch, groups=ctx.groups, eps=ctx.eps)
+            function = partial(group_norm_by_torch, groups=ctx.groups, eps=ctx.eps, relu=False)
             return *gradients_by_torch(function, (x, weight, bias), gradient), None, None
 
         gradient = stored_like(x, gradient)
@@ -106,12 +106,6 @@ class _ChannelsLast(torch.autograd.Function):
         of_weight = None if weight is None else of_scale.sum(0)
         of_bias = None if bias is None else of_shift.sum(0)
         return of_x, of_weight, of_bias, None, None
-
-
-def _by_torch(
-    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, groups: int, eps: float
-) -> torch.Tensor:
-    return plain.group_norm(x.contiguous(), groups, weight, bias, eps)
 
 
 def _per_channel(per_group: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
