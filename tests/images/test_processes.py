@@ -14,12 +14,11 @@ import pytest
 from nnunetv2_sa_unet.images.processes import _left_to_the_parent, mapping
 
 PARENT = """
-import os, sys, time
-from nnunetv2_sa_unet.images.processes import _left_to_the_parent, mapping
+import signal, sys
+from nnunetv2_sa_unet.images.processes import mapping
 sys.path.insert(0, sys.argv[1])
 from work import name_and_sleep
 if __name__ == "__main__":
-    import signal
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started it in the background
     with mapping(2) as apply:
         list(apply(name_and_sleep, [sys.argv[1]] * 20))
