@@ -17,7 +17,7 @@ FLOORS = (
     ("files", "datasets", "programs", "devices"),
     ("networks", "plans", "images", "discovery", "weights"),
     ("nnunet", "scores", "convert", "demo"),
-    ("segment", "study"),
+    ("segmentation", "study"),
     ("report",),
     ("commands",),
 )

@@ -16,8 +16,8 @@ import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.scores.lesion_sizes import lesion_load
-from nnunetv2_sa_unet.segment.record import Input, Model, Options, Segmentation, Subject
-from nnunetv2_sa_unet.segment.record_files import write_segmentation
+from nnunetv2_sa_unet.segmentation.record import Input, Model, Options, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record_files import write_segmentation
 
 
 def resampled(image: Any, grid: Any, kind: int) -> Any:

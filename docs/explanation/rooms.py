@@ -30,7 +30,7 @@ ROOMS = {
     "plans": (5, "nnU-Net's plan to ours"),
     "report": (3, "one page for a folder"),
     "scores": (4, "the challenge's metrics"),
-    "segment": (3, "FLAIR in, mask and row out"),
+    "segmentation": (3, "FLAIR in, mask and row out"),
     "study": (5, "tables, ablation"),
     "weights": (3, "models in the box"),
     SHARED: (2, "small modules for all"),

@@ -19,8 +19,8 @@ from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.images.folders import PassedOver
-    from nnunetv2_sa_unet.segment.model import Segmenter
-    from nnunetv2_sa_unet.segment.record import Segmentation
+    from nnunetv2_sa_unet.segmentation.model import Segmenter
+    from nnunetv2_sa_unet.segmentation.record import Segmentation
 
 __all__ = ["add_parser", "run"]
 
@@ -90,13 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.commands.passed_over import print_passed_over
     from nnunetv2_sa_unet.images.bids import describe_derivative
     from nnunetv2_sa_unet.report import refuse_page_of_others, write_report
-    from nnunetv2_sa_unet.segment.exclusion import exclusion_masks
-    from nnunetv2_sa_unet.segment.folder import RunFolder
-    from nnunetv2_sa_unet.segment.inputs import ALTERNATIVES_FOLDER, find_subjects, is_bids
-    from nnunetv2_sa_unet.segment.model import Segmenter
-    from nnunetv2_sa_unet.segment.preparation import Job
-    from nnunetv2_sa_unet.segment.record_files import TABLE_NAME
-    from nnunetv2_sa_unet.segment.run import segment_all
+    from nnunetv2_sa_unet.segmentation.exclusion import exclusion_masks
+    from nnunetv2_sa_unet.segmentation.folder import RunFolder
+    from nnunetv2_sa_unet.segmentation.inputs import ALTERNATIVES_FOLDER, find_subjects, is_bids
+    from nnunetv2_sa_unet.segmentation.model import Segmenter
+    from nnunetv2_sa_unet.segmentation.preparation import Job
+    from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
+    from nnunetv2_sa_unet.segmentation.run import segment_all
 
     device = choose_device(arguments.device)
     model, checkpoint = find_model(arguments.model, arguments.checkpoint)
@@ -168,7 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _conclude(output: Path, segmentation: Segmentation) -> int:
-    from nnunetv2_sa_unet.segment.record_files import TABLE_NAME
+    from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
 
     names: dict[str, list[str]] = {"ok": [], "warning": [], "failed": []}
     for subject in segmentation.subjects:
@@ -199,7 +199,7 @@ def _header(
 ) -> Segmentation:
     from importlib.metadata import version
 
-    from nnunetv2_sa_unet.segment.record import SEGMENTATION_VERSION, LeftOut, Options, Segmentation
+    from nnunetv2_sa_unet.segmentation.record import SEGMENTATION_VERSION, LeftOut, Options, Segmentation
 
     return Segmentation(
         nnunetv2_sa_unet=__version__,

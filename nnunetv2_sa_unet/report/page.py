@@ -17,7 +17,7 @@ from nnunetv2_sa_unet.report.lesions import Lesion
 from nnunetv2_sa_unet.report.mosaic import MOST_SLICES
 from nnunetv2_sa_unet.report.section import SubjectReport, file_stem
 from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES, SizeClass
-from nnunetv2_sa_unet.segment.record import Segmentation
+from nnunetv2_sa_unet.segmentation.record import Segmentation
 
 __all__ = ["ASSETS", "SCRIPTS_AND_STYLES", "render_page"]
 

@@ -12,7 +12,7 @@ from nnunetv2_sa_unet.files import complete_or_absent
 from nnunetv2_sa_unet.report.findings import Findings, examine_masks
 from nnunetv2_sa_unet.report.subject_images import read_volumes
 from nnunetv2_sa_unet.report.viewer_files import viewer_script
-from nnunetv2_sa_unet.segment.record import Subject
+from nnunetv2_sa_unet.segmentation.record import Subject
 
 __all__ = ["SUBFOLDERS", "SubjectReport", "examine", "file_stem", "files_of"]
 

@@ -15,8 +15,8 @@ from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import OTHER, WMH, BoolArray, reference_masks
 from nnunetv2_sa_unet.images.volumes import read_volume, shape_problem
 from nnunetv2_sa_unet.scores.scoring import voxel_axes
-from nnunetv2_sa_unet.segment.record import Subject
-from nnunetv2_sa_unet.segment.record_files import read_input
+from nnunetv2_sa_unet.segmentation.record import Subject
+from nnunetv2_sa_unet.segmentation.record_files import read_input
 
 __all__ = ["Volumes", "read_volumes"]
 

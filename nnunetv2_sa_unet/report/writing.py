@@ -15,8 +15,8 @@ from nnunetv2_sa_unet.images.folders import images_in
 from nnunetv2_sa_unet.images.processes import default_processes, mapping
 from nnunetv2_sa_unet.report.page import ASSETS, SCRIPTS_AND_STYLES, render_page
 from nnunetv2_sa_unet.report.section import SUBFOLDERS, examine, files_of
-from nnunetv2_sa_unet.segment.record import Subject
-from nnunetv2_sa_unet.segment.record_files import read_segmentation
+from nnunetv2_sa_unet.segmentation.record import Subject
+from nnunetv2_sa_unet.segmentation.record_files import read_segmentation
 from nnunetv2_sa_unet.text import one_line
 
 __all__ = ["FOLDER_NAME", "PAGE_NAME", "refuse_page_of_others", "write_report"]

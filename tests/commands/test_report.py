@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_sa_unet.commands.main import main
-from nnunetv2_sa_unet.segment.record import Input, Model, Options, Segmentation, Subject
-from nnunetv2_sa_unet.segment.record_files import write_segmentation
+from nnunetv2_sa_unet.segmentation.record import Input, Model, Options, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record_files import write_segmentation
 
 
 def test_it_writes_the_page_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

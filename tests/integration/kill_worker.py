@@ -18,7 +18,7 @@ from pydoc import locate
 
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-import nnunetv2_sa_unet.segment.run  # noqa: F401 imported for the forks
+import nnunetv2_sa_unet.segmentation.run  # noqa: F401 imported for the forks
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.nnunet.trainers import nnUNetTrainerSAUNet
 

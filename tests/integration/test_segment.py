@@ -18,7 +18,7 @@ import SimpleITK
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY
 from nnunetv2_sa_unet.report.page import SCRIPTS_AND_STYLES
-from nnunetv2_sa_unet.segment.record_files import read_input, read_segmentation
+from nnunetv2_sa_unet.segmentation.record_files import read_input, read_segmentation
 
 PLANS = "nnUNetSAUNetPaperSmallPlans"
 SHAPE = (12, 40, 36)
@@ -166,14 +166,14 @@ def test_five_of_eight_are_broken_and_three_are_segmented(model, tmp_path, write
     assert "failed 5: four_axes, nan, text, truncated, zero" in printed
 
 
-SEGMENTER = "nnunetv2_sa_unet.segment.model.Segmenter"
+SEGMENTER = "nnunetv2_sa_unet.segmentation.model.Segmenter"
 KILLED_AT = [
     (f"{SEGMENTER}.predict", 2),
     # A complete file without its name: a map, the record.
     ("nnunetv2_sa_unet.files.os.replace", 2),
     ("nnunetv2_sa_unet.files.os.replace", 13),
     # A row that may not be on the disk.
-    ("nnunetv2_sa_unet.segment.journal.os.fsync", 4),
+    ("nnunetv2_sa_unet.segmentation.journal.os.fsync", 4),
     ("nnunetv2_sa_unet.report.writing.render_page", 1),
 ]
 ALSO_KILLED_AT = [
@@ -214,7 +214,7 @@ def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, fo
 
 @pytest.mark.parametrize("step", ["prepare", "predict", "finish"])
 def test_a_lack_of_memory_is_the_trouble_of_one_subject(model, folder, tmp_path, monkeypatch, step):
-    from nnunetv2_sa_unet.segment.model import Segmenter
+    from nnunetv2_sa_unet.segmentation.model import Segmenter
 
     original, calls = getattr(Segmenter, step), []
 
@@ -233,7 +233,7 @@ def test_a_lack_of_memory_is_the_trouble_of_one_subject(model, folder, tmp_path,
 
 
 def test_any_trouble_of_an_export_is_that_of_one_subject(model, folder, tmp_path, monkeypatch, capsys):
-    from nnunetv2_sa_unet.segment import export
+    from nnunetv2_sa_unet.segmentation import export
 
     original = export.lesion_load
 
@@ -250,7 +250,9 @@ def test_any_trouble_of_an_export_is_that_of_one_subject(model, folder, tmp_path
     assert not list((tmp_path / "out").rglob(f"*{failed[0]['subject']}*"))
 
 
-@pytest.mark.parametrize("function", ["nnunetv2_sa_unet.files.os.replace", "nnunetv2_sa_unet.segment.journal.os.fsync"])
+@pytest.mark.parametrize(
+    "function", ["nnunetv2_sa_unet.files.os.replace", "nnunetv2_sa_unet.segmentation.journal.os.fsync"]
+)
 def test_a_folder_that_cannot_be_written_ends_the_run_with_a_line(
     model, folder, tmp_path, monkeypatch, capsys, function
 ):
@@ -267,7 +269,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_a_line(
 
 
 def test_ctrl_c_leaves_a_table_of_what_is_done(model, folder, tmp_path, monkeypatch, capsys):
-    from nnunetv2_sa_unet.segment.model import Segmenter
+    from nnunetv2_sa_unet.segmentation.model import Segmenter
 
     original, calls = Segmenter.predict, []
 
@@ -355,7 +357,7 @@ def test_maps_decide_anew_as_a_run_of_the_network_would(model, folder, tmp_path,
     masks = [tree(output)["s0_wmh.nii.gz"] for output in fresh]
     assert len(set(masks)) == len(masks)
 
-    from nnunetv2_sa_unet.segment.model import Segmenter
+    from nnunetv2_sa_unet.segmentation.model import Segmenter
 
     again = tmp_path / "again"
     assert segment(model, again, folder, "--no-report", "--probabilities") == 0

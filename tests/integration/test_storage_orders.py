@@ -12,7 +12,7 @@ import torch
 
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY
-from nnunetv2_sa_unet.segment.record_files import read_segmentation
+from nnunetv2_sa_unet.segmentation.record_files import read_segmentation
 
 ORDERS = ("LPS", "RAS", "LAS", "PSR", "AIL", "SRP", "IPL", "RSA", "PLI")
 SHAPE = (10, 32, 32)

@@ -11,7 +11,7 @@ import SimpleITK
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.demo.sample import SAMPLE, SAMPLE_REFERENCE
 from nnunetv2_sa_unet.scores.metrics import dice
-from nnunetv2_sa_unet.segment.record_files import read_segmentation
+from nnunetv2_sa_unet.segmentation.record_files import read_segmentation
 from nnunetv2_sa_unet.weights.registry import MODELS
 
 

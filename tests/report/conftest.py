@@ -12,8 +12,8 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.scores.lesion_sizes import lesion_load
-from nnunetv2_sa_unet.segment.record import Input, Model, Options, Segmentation, Subject
-from nnunetv2_sa_unet.segment.record_files import write_segmentation
+from nnunetv2_sa_unet.segmentation.record import Input, Model, Options, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record_files import write_segmentation
 
 #: Voxels (z, y, x) and mm of a voxel.
 SHAPE, SPACING = (14, 100, 84), (6.0, 2.0, 2.0)

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.report.subject_images import read_volumes
-from nnunetv2_sa_unet.segment.record import Input, Subject
+from nnunetv2_sa_unet.segmentation.record import Input, Subject
 
 
 def write(path: Path, array: Any, orientation: str) -> str:

@@ -16,8 +16,8 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.report import write_report
-from nnunetv2_sa_unet.segment.record import LeftOut
-from nnunetv2_sa_unet.segment.record_files import read_segmentation, write_segmentation
+from nnunetv2_sa_unet.segmentation.record import LeftOut
+from nnunetv2_sa_unet.segmentation.record_files import read_segmentation, write_segmentation
 
 #: Boxes (z, y, x) in the head of conftest.py: in the brain, in the scalp, at the lowest slice.
 INSIDE = (slice(6, 8), slice(60, 64), slice(30, 36))

@@ -24,8 +24,8 @@ from nnunetv2_sa_unet.files import write_json, write_rows
 from nnunetv2_sa_unet.images.dicom import read_series
 from nnunetv2_sa_unet.images.volumes import read_volume
 from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES
-from nnunetv2_sa_unet.segment.journal import append_line, read_lines
-from nnunetv2_sa_unet.segment.record import Decision, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.journal import append_line, read_lines
+from nnunetv2_sa_unet.segmentation.record import Decision, Segmentation, Subject
 from nnunetv2_sa_unet.text import printable
 
 __all__ = [

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below
-from nnunetv2_sa_unet.segment.inputs import Found, FoundSubject, find_subjects
+from nnunetv2_sa_unet.segmentation.inputs import Found, FoundSubject, find_subjects
 from nnunetv2_sa_unet.text import printable
 
 Write = Callable[..., list[Path]]

@@ -8,9 +8,9 @@ from pathlib import Path
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below
 from nnunetv2_sa_unet.images.bids import sidecar_path
-from nnunetv2_sa_unet.segment.inputs import FoundSubject
-from nnunetv2_sa_unet.segment.record import Segmentation, Subject
-from nnunetv2_sa_unet.segment.record_files import TABLE_NAME
+from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
+from nnunetv2_sa_unet.segmentation.record import Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
 from nnunetv2_sa_unet.text import printable
 
 __all__ = ["planned_files", "refuse_files_of_others", "written_files"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunetv2_sa_unet.files import below, sha256
 from nnunetv2_sa_unet.images.text_headers import files_of
-from nnunetv2_sa_unet.segment.record import Decision, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record import Decision, Segmentation, Subject
 
 __all__ = ["obstacles"]
 

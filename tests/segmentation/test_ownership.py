@@ -9,9 +9,9 @@ import pytest
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.report import refuse_page_of_others, write_report
-from nnunetv2_sa_unet.segment.folder import RunFolder
-from nnunetv2_sa_unet.segment.inputs import FoundSubject
-from nnunetv2_sa_unet.segment.record import Input, Model, Options, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.folder import RunFolder
+from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
+from nnunetv2_sa_unet.segmentation.record import Input, Model, Options, Segmentation, Subject
 
 HEADER = Segmentation(
     nnunetv2_sa_unet="0",

@@ -20,9 +20,9 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import sha256
 from nnunetv2_sa_unet.images.masks import WMH
 from nnunetv2_sa_unet.nnunet.loading import all_folds, load_model
-from nnunetv2_sa_unet.segment.decision import Prediction
-from nnunetv2_sa_unet.segment.orientation import model_orientation
-from nnunetv2_sa_unet.segment.record import Model
+from nnunetv2_sa_unet.segmentation.decision import Prediction
+from nnunetv2_sa_unet.segmentation.orientation import model_orientation
+from nnunetv2_sa_unet.segmentation.record import Model
 from nnunetv2_sa_unet.weights.registry import boxed_at
 
 with redirect_stdout(StringIO()):

@@ -21,10 +21,10 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.dicom_files import read_dicom_file
 from nnunetv2_sa_unet.images.processes import default_processes
 from nnunetv2_sa_unet.images.volumes import read_header
-from nnunetv2_sa_unet.segment.export import export
-from nnunetv2_sa_unet.segment.inputs import FoundSubject
-from nnunetv2_sa_unet.segment.preparation import Job, Prepared, Settled, failed_unexpectedly, prepare
-from nnunetv2_sa_unet.segment.record import Input, Subject
+from nnunetv2_sa_unet.segmentation.export import export
+from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
+from nnunetv2_sa_unet.segmentation.preparation import Job, Prepared, Settled, failed_unexpectedly, prepare
+from nnunetv2_sa_unet.segmentation.record import Input, Subject
 
 __all__ = ["segment_all"]
 

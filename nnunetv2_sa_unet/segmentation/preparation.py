@@ -18,16 +18,16 @@ from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import BoolArray
 from nnunetv2_sa_unet.images.text_headers import files_of
-from nnunetv2_sa_unet.segment.decision import Prediction
-from nnunetv2_sa_unet.segment.ends import describe_ends
-from nnunetv2_sa_unet.segment.exclusion import read_exclusion
-from nnunetv2_sa_unet.segment.inputs import FoundSubject
-from nnunetv2_sa_unet.segment.maps import read_prediction
-from nnunetv2_sa_unet.segment.model import Segmenter
-from nnunetv2_sa_unet.segment.orientation import Grid
-from nnunetv2_sa_unet.segment.plausibility import oddities, too_thin
-from nnunetv2_sa_unet.segment.record import Input, Options, Subject
-from nnunetv2_sa_unet.segment.writing import FolderError, write_image, writing
+from nnunetv2_sa_unet.segmentation.decision import Prediction
+from nnunetv2_sa_unet.segmentation.ends import describe_ends
+from nnunetv2_sa_unet.segmentation.exclusion import read_exclusion
+from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
+from nnunetv2_sa_unet.segmentation.maps import read_prediction
+from nnunetv2_sa_unet.segmentation.model import Segmenter
+from nnunetv2_sa_unet.segmentation.orientation import Grid
+from nnunetv2_sa_unet.segmentation.plausibility import oddities, too_thin
+from nnunetv2_sa_unet.segmentation.record import Input, Options, Subject
+from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
 
 __all__ = ["Job", "Prepared", "Settled", "failed", "failed_unexpectedly", "prepare"]
 

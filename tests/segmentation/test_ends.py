@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.segment.ends import describe_ends, end_slices
+from nnunetv2_sa_unet.segmentation.ends import describe_ends, end_slices
 
 
 @pytest.mark.parametrize(("slices", "count"), [(48, 6), (83, 10), (8, 1), (15, 1)])

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.segment.exclusion import exclusion_masks, read_exclusion
+from nnunetv2_sa_unet.segmentation.exclusion import exclusion_masks, read_exclusion
 
 
 def write(path: Path, values: np.ndarray) -> SimpleITK.Image:

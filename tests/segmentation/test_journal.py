@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_sa_unet.segment.journal import append_line, read_lines
+from nnunetv2_sa_unet.segmentation.journal import append_line, read_lines
 
 
 def test_lines_come_back_without_one_that_was_cut_anywhere(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.segment.model import _wmh_channel
+from nnunetv2_sa_unet.segmentation.model import _wmh_channel
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from threading import Lock
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below, remove_unfinished
-from nnunetv2_sa_unet.segment.compatibility import obstacles
-from nnunetv2_sa_unet.segment.inputs import FoundSubject
-from nnunetv2_sa_unet.segment.ownership import planned_files, refuse_files_of_others, written_files
-from nnunetv2_sa_unet.segment.record import Segmentation, Subject
-from nnunetv2_sa_unet.segment.record_files import (
+from nnunetv2_sa_unet.segmentation.compatibility import obstacles
+from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
+from nnunetv2_sa_unet.segmentation.ownership import planned_files, refuse_files_of_others, written_files
+from nnunetv2_sa_unet.segmentation.record import Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record_files import (
     JOURNAL_NAME,
     RECORD_NAME,
     claimed_files,

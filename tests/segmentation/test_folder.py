@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.segment.folder import RunFolder
-from nnunetv2_sa_unet.segment.inputs import FoundSubject
-from nnunetv2_sa_unet.segment.record import Decision, Input, Model, Options, Segmentation, Subject
-from nnunetv2_sa_unet.segment.record_files import read_segmentation, write_segmentation
+from nnunetv2_sa_unet.segmentation.folder import RunFolder
+from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
+from nnunetv2_sa_unet.segmentation.record import Decision, Input, Model, Options, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record_files import read_segmentation, write_segmentation
 
 
 def header(

@@ -10,9 +10,9 @@ import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.files import below
-from nnunetv2_sa_unet.segment.decision import Alternatives, Prediction
-from nnunetv2_sa_unet.segment.orientation import Grid
-from nnunetv2_sa_unet.segment.record import Subject
+from nnunetv2_sa_unet.segmentation.decision import Alternatives, Prediction
+from nnunetv2_sa_unet.segmentation.orientation import Grid
+from nnunetv2_sa_unet.segmentation.record import Subject
 
 __all__ = ["read_prediction", "write_alternatives"]
 

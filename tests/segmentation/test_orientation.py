@@ -11,7 +11,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY, direction_code
-from nnunetv2_sa_unet.segment.orientation import Grid, ModelOrientation, model_orientation
+from nnunetv2_sa_unet.segmentation.orientation import Grid, ModelOrientation, model_orientation
 
 VALUES = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
 

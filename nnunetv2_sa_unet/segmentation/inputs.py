@@ -13,8 +13,8 @@ from nnunetv2_sa_unet.images.bids import DESCRIPTION, case_name, find_flair, mas
 from nnunetv2_sa_unet.images.dicom_files import is_dicom
 from nnunetv2_sa_unet.images.dicom_series import Series, find_series
 from nnunetv2_sa_unet.images.folders import DANGLING, IMAGE_ENDINGS, PassedOver, images_and_others, walk
-from nnunetv2_sa_unet.segment.record import Input
-from nnunetv2_sa_unet.segment.record_files import RECORD_NAME
+from nnunetv2_sa_unet.segmentation.record import Input
+from nnunetv2_sa_unet.segmentation.record_files import RECORD_NAME
 from nnunetv2_sa_unet.text import is_utf8, one_line, printable
 
 __all__ = ["ALTERNATIVES_FOLDER", "Found", "FoundSubject", "find_subjects", "is_bids"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from nnunetv2_sa_unet.segment.plausibility import oddities, too_thin
+from nnunetv2_sa_unet.segmentation.plausibility import oddities, too_thin
 
 THICK = (3.0, 1.0, 1.0)
 RANDOM = np.random.default_rng(0)

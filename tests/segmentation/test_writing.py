@@ -9,7 +9,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.segment.writing import FolderError, write_image, writing
+from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
 
 
 def test_an_image_that_its_format_does_not_hold_is_no_fault_of_the_folder(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.scores.lesion_sizes import lesion_load
-from nnunetv2_sa_unet.segment.record import Decision, Input, LeftOut, Model, Options, Segmentation, Subject
-from nnunetv2_sa_unet.segment.record_files import (
+from nnunetv2_sa_unet.segmentation.record import Decision, Input, LeftOut, Model, Options, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record_files import (
     JOURNAL_NAME,
     claimed_files,
     has_record,

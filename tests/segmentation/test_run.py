@@ -14,13 +14,13 @@ import torch
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from nnunetv2_sa_unet.segment import run
-from nnunetv2_sa_unet.segment.inputs import FoundSubject
-from nnunetv2_sa_unet.segment.model import Segmenter
-from nnunetv2_sa_unet.segment.orientation import Grid
-from nnunetv2_sa_unet.segment.preparation import Job, Prepared
-from nnunetv2_sa_unet.segment.record import Input, Options, Subject
-from nnunetv2_sa_unet.segment.run import segment_all
+from nnunetv2_sa_unet.segmentation import run
+from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
+from nnunetv2_sa_unet.segmentation.model import Segmenter
+from nnunetv2_sa_unet.segmentation.orientation import Grid
+from nnunetv2_sa_unet.segmentation.preparation import Job, Prepared
+from nnunetv2_sa_unet.segmentation.record import Input, Options, Subject
+from nnunetv2_sa_unet.segmentation.run import segment_all
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from nnunetv2_sa_unet.images.geometry import image_like
 from nnunetv2_sa_unet.images.masks import WMH
 from nnunetv2_sa_unet.images.writing import read_back
 from nnunetv2_sa_unet.scores.lesion_sizes import LesionLoad, lesion_load, without_small
-from nnunetv2_sa_unet.segment.decision import Prediction
-from nnunetv2_sa_unet.segment.ends import end_slices
-from nnunetv2_sa_unet.segment.maps import write_alternatives
-from nnunetv2_sa_unet.segment.ownership import planned_files
-from nnunetv2_sa_unet.segment.preparation import Job, Prepared, failed_unexpectedly
-from nnunetv2_sa_unet.segment.record import Options, Subject
-from nnunetv2_sa_unet.segment.writing import FolderError, write_image, writing
+from nnunetv2_sa_unet.segmentation.decision import Prediction
+from nnunetv2_sa_unet.segmentation.ends import end_slices
+from nnunetv2_sa_unet.segmentation.maps import write_alternatives
+from nnunetv2_sa_unet.segmentation.ownership import planned_files
+from nnunetv2_sa_unet.segmentation.preparation import Job, Prepared, failed_unexpectedly
+from nnunetv2_sa_unet.segmentation.record import Options, Subject
+from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
 
 __all__ = ["export"]
 
