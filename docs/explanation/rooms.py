@@ -28,6 +28,7 @@ ROOMS = {
     "networks": (4, "plain torch modules"),
     "nnunet": (3, "trainers, recipe, planner"),
     "plans": (5, "nnU-Net's plan to ours"),
+    "regions": (1, "where in the head"),
     "report": (3, "one page for a folder"),
     "scores": (4, "the challenge's metrics"),
     "segmentation": (3, "FLAIR in, mask and row out"),

@@ -73,6 +73,15 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--exclude", type=Path, metavar="MASK", help="nothing is WMH in this mask; or a folder of masks by subject"
     )
+    parser.add_argument(
+        "--regions",
+        nargs="?",
+        const="voxel",
+        choices=("voxel", "confluent"),
+        metavar="RULE",
+        help="volumes by region and side, the intracranial volume and a map of regions too: each voxel by its own "
+        "distances (voxel, if no RULE is given), or each lesion as a whole (confluent)",
+    )
     parser.add_argument("--no-report", action="store_true", help="make no page to check the masks by eye")
     parser.add_argument("--force", action="store_true", help="start over where other results are in OUT")
     add_device(parser, "compute")
@@ -142,6 +151,8 @@ def run(arguments: argparse.Namespace) -> int:
         options = folder.header.options
         if options.probabilities and not arguments.probabilities:
             print(f"{output}: holds maps of probabilities, and gets them of new subjects too")
+        if options.regions and not arguments.regions:
+            print(f"{output}: holds regions by the rule {options.regions}, and gets them of new subjects too")
         if segmenter.orientation.source == "assumed":
             print(f"{model}: does not say how its training images were stored; {segmenter.orientation.code} assumed")
         print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {device.name}", flush=True)
@@ -214,6 +225,7 @@ def _header(
             clear_ends=arguments.clear_ends,
             exclude=None if arguments.exclude is None else str(arguments.exclude.absolute()),
             probabilities=arguments.probabilities,
+            regions=arguments.regions,
             step_size=arguments.step_size,
             mirroring=segmenter.mirrors,
             device=device,

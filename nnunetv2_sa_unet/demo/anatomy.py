@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import as_file, files
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from nnunetv2_sa_unet.regions.template import BACKGROUND, CSF, GREY_MATTER, VENTRICLES, WHITE_MATTER, read_tissue
+
 __all__ = ["Anatomy", "Floats", "load_anatomy"]
 
 Floats = npt.NDArray[np.float32]
 
-_BACKGROUND, _CSF, _GREY_MATTER, _WHITE_MATTER, _VENTRICLES = range(5)
-
-_MAP = "data/mni152_tissue_1mm.nii.gz"
 _PADDING = ((2, 24), (24, 24), (24, 24))
 _HULL_RADIUS = 20.0
 # The template's cortex is an average of many brains and fills the sulci. Here it is split again: the
@@ -56,20 +54,19 @@ class Anatomy:
 @lru_cache(maxsize=1)
 def load_anatomy() -> Anatomy:
     """Read the embedded tissue map and derive the maps from it (some seconds, once a process)."""
-    with as_file(files("nnunetv2_sa_unet.demo") / _MAP) as path:
-        image = SimpleITK.ReadImage(str(path))
+    image = read_tissue()
     tissue = np.pad(SimpleITK.GetArrayFromImage(image), _PADDING)
     x, y, z = image.GetOrigin()
     # ITK counts millimetres to the left and to the back, the map to the right and to the front.
     origin = (z - _PADDING[0][0], -y - _PADDING[1][0], -x - _PADDING[2][0])
 
-    ventricles = tissue == _VENTRICLES
-    to_brain = _signed_distance(tissue != _BACKGROUND)
-    to_white = _signed_distance((tissue == _WHITE_MATTER) | ventricles)
+    ventricles = tissue == VENTRICLES
+    to_brain = _signed_distance(tissue != BACKGROUND)
+    to_white = _signed_distance((tissue == WHITE_MATTER) | ventricles)
     sulcus = np.interp(to_white, *_SULCUS) * _cortical(tissue.shape, origin)
     return Anatomy(
         origin=origin,
-        csf=np.where(tissue == _GREY_MATTER, sulcus, tissue == _CSF).astype(np.float32),
+        csf=np.where(tissue == GREY_MATTER, sulcus, tissue == CSF).astype(np.float32),
         to_white=to_white,
         to_ventricles=_signed_distance(ventricles),
         to_brain=to_brain,

@@ -170,14 +170,26 @@ def probabilities_path(volume: Path) -> Path:
     return volume.with_name(f"{case_name(volume)}_label-WMH_desc-wmh_probseg.nii.gz")
 
 
+def regions_path(volume: Path) -> Path:
+    """Where the map of the regions of the head stands; see :func:`mask_path`."""
+    return volume.with_name(f"{case_name(volume)}_desc-regions_dseg.nii.gz")
+
+
 def sidecar_path(image: Path) -> Path:
     """Where the JSON file of a mask or map stands."""
     return image.with_name(image.name.replace(".nii.gz", ".json"))
 
 
-def write_sidecar(image: Path, volume: Path) -> None:
-    """Write the JSON file of a mask or map, which names its FLAIR volume; see :func:`mask_path` for ``volume``."""
-    about = {"Type": "Lesion", "Sources": [f"bids:raw:{volume.as_posix()}"], "SpatialReference": "orig"}
+def write_sidecar(image: Path, volume: Path, labels: Mapping[str, int] | None = None) -> None:
+    """Write the JSON file of a mask or map, which names its FLAIR volume.
+
+    Args:
+        image: the mask or map.
+        volume: see :func:`mask_path`.
+        labels: values of a map of several labels by name; None for a mask or a probability.
+    """
+    what = {"Type": "Lesion"} if labels is None else {"LabelMap": {str(value): name for name, value in labels.items()}}
+    about = {**what, "Sources": [f"bids:raw:{volume.as_posix()}"], "SpatialReference": "orig"}
     write_json(sidecar_path(image), about)
 
 

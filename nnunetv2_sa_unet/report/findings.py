@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunetv2_sa_unet.images.brain import brain_mask
 from nnunetv2_sa_unet.images.masks import OTHER, WMH, BoolArray
-from nnunetv2_sa_unet.report.brain import brain_mask
 from nnunetv2_sa_unet.report.lesions import Lesion, find_lesions, touched
 from nnunetv2_sa_unet.report.mosaic import Mosaic, chosen_slices, content_box, draw_mosaic
 from nnunetv2_sa_unet.report.subject_images import Volumes
@@ -90,6 +90,7 @@ def examine_masks(volumes: Volumes) -> Examination:
         missed = [lesion for lesion in in_reference if not lesion.counterpart]
         metrics, _ = score(volumes.reference, volumes.labels, volumes.axes)
     box = content_box(volumes.flair, np.logical_or.reduce(list(marks.outlines.values())), volumes.spacing)
+    ventricles = {} if volumes.ventricles is None else {"ventricles": volumes.ventricles}
     low, high, _ = box[0].indices(len(marks.found))
     loads = [mask.sum(axis=(1, 2)) for mask in (marks.found, marks.truth) if mask is not None]
     voxel_ml = float(np.prod(volumes.spacing)) / 1000
@@ -102,7 +103,9 @@ def examine_masks(volumes: Volumes) -> Examination:
         slice_mm=volumes.spacing[0],
         brain_found=brain is not None,
         metrics=metrics,
-        mosaic=draw_mosaic(volumes.flair, marks.outlines, box, chosen_slices(low, high, sum(loads)), volumes.affine),
+        mosaic=draw_mosaic(
+            volumes.flair, ventricles | dict(marks.outlines), box, chosen_slices(low, high, sum(loads)), volumes.affine
+        ),
     )
     return Examination(findings, marks.overlays, box)
 

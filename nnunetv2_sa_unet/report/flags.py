@@ -33,6 +33,9 @@ def flags_of(report: SubjectReport, spread: Spread | None) -> tuple[Flag, ...]:
                 f"{spread.median_ml:.2f} ml; robust z {score:+.1f}, limit ±{LIMIT:g}).",
             )
         )
+    regions = report.row.regions
+    if regions is not None and regions.registration == "failed":
+        flags.append(Flag("no regions", f"The registration to the atlas failed, so there are none: {regions.reason}."))
     if report.findings is None:
         return tuple(flags)
     outside = [lesion for lesion in report.findings.lesions if lesion.outside]

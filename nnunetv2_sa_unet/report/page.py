@@ -10,14 +10,16 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nnunetv2_sa_unet import __version__
-from nnunetv2_sa_unet.report import brain, lesions, outliers
+from nnunetv2_sa_unet.regions.assignment import REGIONS
+from nnunetv2_sa_unet.report import lesions, outliers
 from nnunetv2_sa_unet.report.charts import Profile, distribution, profile
 from nnunetv2_sa_unet.report.flags import Flag, flags_of
 from nnunetv2_sa_unet.report.lesions import Lesion
 from nnunetv2_sa_unet.report.mosaic import MOST_SLICES
 from nnunetv2_sa_unet.report.section import SubjectReport, file_stem
 from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES, SizeClass
-from nnunetv2_sa_unet.segmentation.record import Segmentation
+from nnunetv2_sa_unet.segmentation.record import Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.region_columns import ml_of_region, wmh_percent_icv
 
 __all__ = ["ASSETS", "SCRIPTS_AND_STYLES", "render_page"]
 
@@ -38,6 +40,23 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class RegionTable:
+    """Where the WMH of a subject lie.
+
+    Attributes:
+        rows: name of a region, ml on the left, on the right and on both sides, number of lesions.
+        icv_ml: intracranial volume.
+        percent: WMH as a share of it.
+        confluent: whether each lesion has one region.
+    """
+
+    rows: tuple[tuple[str, float, float, float, int], ...]
+    icv_ml: float
+    percent: float
+    confluent: bool
+
+
+@dataclass(frozen=True)
 class Section:
     """A subject as the template needs it."""
 
@@ -45,6 +64,7 @@ class Section:
     report: SubjectReport
     flags: tuple[Flag, ...]
     profile: Profile | None
+    regions: RegionTable | None
     listed: tuple[Listed, ...]
     unlisted: int
 
@@ -80,7 +100,6 @@ def render_page(segmentation: Segmentation, reports: Sequence[SubjectReport], pr
         chart=distribution(volumes, spread),
         quartiles=[float(value) for value in np.percentile(list(volumes.values()), (25, 50, 75))] if volumes else None,
         sizes=SIZE_CLASSES,
-        brain=brain,
         lesions=lesions,
         outliers=outliers,
         most_slices=MOST_SLICES,
@@ -99,9 +118,27 @@ def _section(report: SubjectReport, flags: tuple[Flag, ...]) -> Section:
         else profile(
             findings.profile_ml, findings.reference_profile_ml, [tile.number for tile in findings.mosaic.tiles]
         ),
+        regions=_regions(report.row),
         listed=tuple(listed),
         unlisted=0 if findings is None else len(findings.lesions) + len(findings.missed) - len(listed),
     )
+
+
+def _regions(row: Subject) -> RegionTable | None:
+    regions = row.regions
+    if regions is None or regions.ml is None or regions.lesions is None or not regions.icv_ml:
+        return None
+    rows = [
+        (
+            region,
+            regions.ml[f"{region}_left"],
+            regions.ml[f"{region}_right"],
+            ml_of_region(regions, region),
+            regions.lesions[region],
+        )
+        for region in REGIONS
+    ]
+    return RegionTable(tuple(rows), regions.icv_ml, wmh_percent_icv(row) or 0.0, regions.rule == "confluent")
 
 
 def _listed(found: Sequence[Lesion], missed: Sequence[Lesion]) -> list[Listed]:

@@ -14,6 +14,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import OTHER, WMH, BoolArray, reference_masks
 from nnunetv2_sa_unet.images.volumes import read_volume, shape_problem
+from nnunetv2_sa_unet.regions.assignment import VENTRICLES
 from nnunetv2_sa_unet.scores.scoring import voxel_axes
 from nnunetv2_sa_unet.segmentation.record import Subject
 from nnunetv2_sa_unet.segmentation.record_files import read_input
@@ -32,6 +33,7 @@ class Volumes:
         labels: the mask as stored (z, y, x): 1 is WMH, 2 other pathology.
         flair: brightness, None without an image that fits.
         probabilities: of WMH, None without a map that fits.
+        ventricles: lateral ventricles of the map of regions, None without one that fits.
         reference: labels as in ``labels``, None without a reference that fits.
         spacing: voxel in mm (z, y, x).
         axes: (3, 3), row i is the step in mm along array axis i, for the metrics.
@@ -42,6 +44,7 @@ class Volumes:
     labels: NDArray[np.uint8]
     flair: NDArray[Any] | None
     probabilities: NDArray[np.float32] | None
+    ventricles: BoolArray | None
     reference: NDArray[np.uint8] | None
     spacing: tuple[float, float, float]
     axes: NDArray[np.float64]
@@ -93,6 +96,11 @@ def read_volumes(folder: Path, subject: Subject, reference: Path | None) -> Volu
         if subject.probabilities
         else None
     )
+    regions = (
+        fitting("map of regions", lambda: read_volume(folder / str(subject.regions.map)))
+        if subject.regions and subject.regions.map
+        else None
+    )
     truth = fitting("reference", lambda: read_volume(reference)) if reference else None
     labels = None
     if truth is not None:
@@ -107,6 +115,7 @@ def read_volumes(folder: Path, subject: Subject, reference: Path | None) -> Volu
         labels=SimpleITK.GetArrayFromImage(oriented).astype(np.uint8),
         flair=None if flair is None else _finite(SimpleITK.GetArrayFromImage(flair)),
         probabilities=None if probabilities is None else SimpleITK.GetArrayFromImage(probabilities).astype(np.float32),
+        ventricles=None if regions is None else SimpleITK.GetArrayFromImage(regions) == VENTRICLES,
         reference=labels,
         spacing=tuple(reversed(oriented.GetSpacing())),
         axes=voxel_axes(oriented),

@@ -21,6 +21,7 @@ from nnunetv2_sa_unet.segmentation.maps import write_alternatives
 from nnunetv2_sa_unet.segmentation.ownership import planned_files
 from nnunetv2_sa_unet.segmentation.preparation import Job, Prepared, failed_unexpectedly
 from nnunetv2_sa_unet.segmentation.record import Options, Subject
+from nnunetv2_sa_unet.segmentation.regions import with_regions
 from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
 
 __all__ = ["export"]
@@ -44,7 +45,7 @@ def export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Sub
     except FolderError:
         raise
     except Exception as error:
-        for file in planned_files(prepared.found, maps=True):
+        for file in planned_files(prepared.found, maps=True, regions=True):
             below(job.folder, file).unlink(missing_ok=True)
         return failed_unexpectedly(prepared.found, prepared.inputs, error)
 
@@ -63,7 +64,7 @@ def _export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Su
         for path in (mask, *([] if stored.probabilities is None else [below(job.folder, stored.probabilities)])):
             with writing(sidecar_path(path), 0):
                 write_sidecar(path, found.volume)
-    return Subject(
+    row = Subject(
         subject=found.name,
         status="warning" if prepared.remarks else "ok",
         message="; ".join([*prepared.remarks, *prepared.notes]),
@@ -80,6 +81,7 @@ def _export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Su
         made_with=stored.made_with,
         **vars(load),
     )
+    return row if options.regions is None else with_regions(job.folder, found, row, options.regions)
 
 
 def _write_mask(job: Job, prepared: Prepared, labels: _Labels, path: Path) -> tuple[SimpleITK.Image, LesionLoad]:

@@ -42,7 +42,7 @@ class RunFolder:
         say: prints a line.
 
     Attributes:
-        header: as given; but a folder that holds maps of probabilities gets more of them.
+        header: as given; but a folder that holds maps of probabilities or of regions gets more of them.
         earlier: rows of an earlier run, by subject.
 
     Raises:
@@ -67,8 +67,9 @@ class RunFolder:
         found = read_segmentation(folder) if has_record(folder) else None
         # A folder that holds maps of probabilities gets more of them, whatever this run was asked for.
         maps = header.options.probabilities or (found is not None and found.options.probabilities)
+        regions = header.options.regions is not None or (found is not None and found.options.regions is not None)
         claimed = claimed_files(folder)
-        refuse_files_of_others(folder, found, claimed, subjects, maps)
+        refuse_files_of_others(folder, found, claimed, subjects, maps, regions)
         if found is not None and force:
             _remove_all(folder, found)
             found = None
@@ -85,7 +86,7 @@ class RunFolder:
         files = (file for subject in subjects for file in (subject.mask, subject.alternatives))
         for place in {folder, *(below(folder, file).parent for file in files)}:
             remove_unfinished(place)
-        planned = {path for subject in subjects for path in planned_files(subject, maps)}
+        planned = {path for subject in subjects for path in planned_files(subject, maps, regions)}
         self._write_to_disk(lambda: start_journal(folder, header, sorted(planned | set(map(Path, claimed)))))
 
     def add(self, row: Subject, is_new: bool) -> None:
@@ -165,7 +166,12 @@ def _going_on(
                 ]
             )
         )
-    options = wanted.options.model_copy(update={"probabilities": found.options.probabilities})
+    options = wanted.options.model_copy(
+        update={
+            "probabilities": found.options.probabilities,
+            "regions": wanted.options.regions or found.options.regions,
+        }
+    )
     return wanted.model_copy(update={"options": options})
 
 

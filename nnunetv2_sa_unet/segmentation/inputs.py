@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.images.bids import DESCRIPTION, case_name, find_flair, mask_path, probabilities_path
+from nnunetv2_sa_unet.images.bids import DESCRIPTION, case_name, find_flair, mask_path, probabilities_path, regions_path
 from nnunetv2_sa_unet.images.dicom_files import is_dicom
 from nnunetv2_sa_unet.images.dicom_series import Series, find_series
 from nnunetv2_sa_unet.images.folders import DANGLING, IMAGE_ENDINGS, PassedOver, images_and_others, walk
@@ -52,6 +52,11 @@ class FoundSubject:
     def probabilities(self) -> Path:
         """Where its map of the probability of WMH stands."""
         return probabilities_path(self.volume) if self.volume else Path(f"{self.name}_wmh_prob.nii.gz")
+
+    @property
+    def regions(self) -> Path:
+        """Where its map of regions stands."""
+        return regions_path(self.volume) if self.volume else Path(f"{self.name}_regions.nii.gz")
 
     @property
     def alternatives(self) -> Path:

@@ -17,7 +17,7 @@ __all__ = ["planned_files", "refuse_files_of_others", "written_files"]
 
 _LISTED = 5
 #: How the files of a BIDS derivative end; see ``images.bids.mask_path``.
-_WITH_SIDECAR = ("_mask.nii.gz", "_probseg.nii.gz")
+_WITH_SIDECAR = ("_mask.nii.gz", "_probseg.nii.gz", "_dseg.nii.gz")
 
 
 def written_files(folder: Path, row: Subject) -> Iterator[Path]:
@@ -26,7 +26,7 @@ def written_files(folder: Path, row: Subject) -> Iterator[Path]:
     Raises:
         InputError: the row names a file outside of the folder.
     """
-    for name in (row.mask, row.probabilities, row.alternatives):
+    for name in (row.mask, row.probabilities, row.alternatives, row.regions.map if row.regions else None):
         if name is not None:
             path = below(folder, name)
             yield path
@@ -35,18 +35,20 @@ def written_files(folder: Path, row: Subject) -> Iterator[Path]:
                 yield sidecar_path(path)
 
 
-def planned_files(subject: FoundSubject, maps: bool) -> Iterator[Path]:
+def planned_files(subject: FoundSubject, maps: bool, regions: bool) -> Iterator[Path]:
     """What a run writes for a subject, below its folder.
 
     Args:
         subject: of the run.
         maps: whether its probabilities are kept.
+        regions: whether its map of regions is written.
     """
-    yield subject.mask
+    images = [subject.mask, *([subject.probabilities] if maps else []), *([subject.regions] if regions else [])]
+    yield from images
     if maps:
-        yield from (subject.probabilities, subject.alternatives)
+        yield subject.alternatives
     if subject.volume is not None:
-        yield from map(sidecar_path, (subject.mask, *([subject.probabilities] if maps else [])))
+        yield from map(sidecar_path, images)
 
 
 def refuse_files_of_others(
@@ -55,6 +57,7 @@ def refuse_files_of_others(
     claimed: Iterable[str],
     subjects: Sequence[FoundSubject],
     maps: bool,
+    regions: bool,
 ) -> None:
     """Refuse to overwrite what no run of ``segment`` wrote, and to segment what one did.
 
@@ -64,6 +67,7 @@ def refuse_files_of_others(
         claimed: files below the folder that a run which was killed may have written.
         subjects: of the run.
         maps: whether their probabilities are kept.
+        regions: whether their maps of regions are written.
 
     Raises:
         InputError: a file that would be written is there and no record names it, or an input is a file that one names.
@@ -71,7 +75,7 @@ def refuse_files_of_others(
     known = set(claimed)
     for row in found.subjects if found else ():
         known |= {path.relative_to(folder).as_posix() for path in written_files(folder, row)}
-    planned = [path for subject in subjects for path in planned_files(subject, maps)]
+    planned = [path for subject in subjects for path in planned_files(subject, maps, regions)]
     if found is None:
         planned.append(Path(TABLE_NAME))
     _refuse(

@@ -27,6 +27,7 @@ from nnunetv2_sa_unet.segmentation.model import Segmenter
 from nnunetv2_sa_unet.segmentation.orientation import Grid
 from nnunetv2_sa_unet.segmentation.plausibility import oddities, too_thin
 from nnunetv2_sa_unet.segmentation.record import Input, Options, Subject
+from nnunetv2_sa_unet.segmentation.regions import has_regions, with_regions
 from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
 
 __all__ = ["Job", "Prepared", "Settled", "failed", "failed_unexpectedly", "prepare"]
@@ -112,7 +113,10 @@ def prepare(job: Job, found: FoundSubject) -> Prepared | Settled:
             return _read(job, found, inputs, exclude, None)
         if _is_decided_alike(job, earlier, exclude) and _are_intact(job, earlier, with_mask=True):
             now = {"inputs": inputs, "exclude": exclude, "orientation": job.segmenter.orientation.code}
-            return Settled(earlier.model_copy(update=now), False)
+            row = earlier.model_copy(update=now)
+            if has_regions(job.folder, row, job.options.regions):
+                return Settled(row, False)
+            return Settled(with_regions(job.folder, found, row, job.options.regions), True)
         stored = earlier if earlier.probabilities and _are_intact(job, earlier, with_mask=False) else None
         return _read(job, found, inputs, exclude, stored)
     except FolderError:

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-__all__ = ["SEGMENTATION_VERSION", "Decision", "Input", "LeftOut", "Model", "Options", "Segmentation", "Subject"]
+__all__ = [
+    "SEGMENTATION_VERSION", "Decision", "Input", "LeftOut", "Model", "Options", "Regions", "Segmentation", "Subject",
+]  # fmt: skip
 
 #: Raised whenever the same images, model and options give other masks than before.
 SEGMENTATION_VERSION = 1
@@ -89,6 +91,7 @@ class Options(_Strict):
         clear_ends: fraction of the axial slices at either end in which nothing is WMH; None for none.
         exclude: path (see :class:`Input`) of the mask, or of the folder of masks, where nothing is WMH; None for none.
         probabilities: whether probability maps are written.
+        regions: by which rule WMH are counted by region; None if they are not.
         step_size: of the sliding window, as a fraction of the patch.
         mirroring: whether predictions of mirrored images are averaged.
         device: ``cpu``, ``cuda`` or ``mps``; of the last run.
@@ -99,6 +102,7 @@ class Options(_Strict):
     clear_ends: float | None = None
     exclude: str | None = None
     probabilities: bool = False
+    regions: Literal["voxel", "confluent"] | None = None
     step_size: float = 0.5
     mirroring: bool = True
     device: str = "cpu"
@@ -107,6 +111,32 @@ class Options(_Strict):
     def decision(self) -> Decision:
         """What of the options needs no network."""
         return Decision(threshold=self.threshold, min_volume_mm3=self.min_volume_mm3, clear_ends=self.clear_ends)
+
+
+class Regions(_Strict):
+    """Where the WMH of a subject lie; definitions in ``docs/reference/regions.md``.
+
+    Attributes:
+        rule: see :class:`Options`.
+        registration: whether the atlas lies on the head; nothing is known of the rest where it ``failed``.
+        reason: why it is believed not to; empty if it does.
+        mask_sha256: of the mask that was counted.
+        map: of the map of regions, below the folder of the run.
+        map_sha256: of that file.
+        ml: volume of WMH by region and side (``periventricular_left`` …).
+        lesions: their number by the region that holds most of each.
+        icv_ml: estimate of the intracranial volume.
+    """
+
+    rule: Literal["voxel", "confluent"]
+    registration: Literal["ok", "failed"]
+    reason: str = ""
+    mask_sha256: str | None = None
+    map: str | None = None
+    map_sha256: str | None = None
+    ml: dict[str, _Volume] | None = None
+    lesions: dict[str, NonNegativeInt] | None = None
+    icv_ml: _Volume | None = None
 
 
 class Subject(_Strict):
@@ -132,6 +162,7 @@ class Subject(_Strict):
         largest_ml: volume of the largest; 0 if there is none.
         lesions_by_size: their number by the name of the size class (``lesion_sizes.SIZE_CLASSES``).
         ml_by_size: their volume likewise.
+        regions: where they lie; None if nobody asked for it.
     """
 
     subject: str
@@ -153,6 +184,7 @@ class Subject(_Strict):
     largest_ml: _Volume | None = None
     lesions_by_size: dict[str, NonNegativeInt] | None = None
     ml_by_size: dict[str, _Volume] | None = None
+    regions: Regions | None = None
 
 
 class LeftOut(_Strict):

@@ -25,7 +25,8 @@ from nnunetv2_sa_unet.images.dicom import read_series
 from nnunetv2_sa_unet.images.volumes import read_volume
 from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES
 from nnunetv2_sa_unet.segmentation.journal import append_line, read_lines
-from nnunetv2_sa_unet.segmentation.record import Decision, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record import Options, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.region_columns import region_columns, region_values
 from nnunetv2_sa_unet.text import printable
 
 __all__ = [
@@ -104,9 +105,9 @@ def write_segmentation(folder: Path, segmentation: Segmentation) -> None:
     """Write ``volumes.json`` and ``volumes.csv``, and remove the journal that they are made from."""
     segmentation = _stored(segmentation, folder)
     write_json(folder / RECORD_NAME, segmentation.model_dump())
-    write_rows(
-        folder / TABLE_NAME, _HEADER, (_row(row, segmentation.options.decision) for row in segmentation.subjects)
-    )
+    options = segmentation.options
+    header = (*_HEADER, *region_columns(options.regions), *_LAST)
+    write_rows(folder / TABLE_NAME, header, (_row(row, options) for row in segmentation.subjects))
     (folder / JOURNAL_NAME).unlink(missing_ok=True)
 
 
@@ -129,9 +130,8 @@ _HEADER = (
     "largest_ml",
     *(f"lesions_{size.name}" for size in SIZE_CLASSES),
     *(f"ml_{size.name}" for size in SIZE_CLASSES),
-    "status",
-    "message",
 )
+_LAST = ("status", "message")
 
 
 def _stored(segmentation: Segmentation, folder: Path) -> Segmentation:
@@ -209,8 +209,8 @@ def _with_what_rows_lacked(segmentation: Segmentation) -> Segmentation:
     return segmentation.model_copy(update={"subjects": [completed(row) for row in segmentation.subjects]})
 
 
-def _row(subject: Subject, decision: Decision) -> Iterator[str | float | None]:
-    if subject.decision not in (None, decision):
+def _row(subject: Subject, options: Options) -> Iterator[str | float | None]:
+    if subject.decision not in (None, options.decision):
         # A run with other options was stopped: one table must not mix the volumes of two.
         subject = Subject(
             subject=subject.subject,
@@ -221,4 +221,5 @@ def _row(subject: Subject, decision: Decision) -> Iterator[str | float | None]:
     yield from (subject.subject, subject.volume_ml, subject.lesions, subject.largest_ml)
     for by_size in (subject.lesions_by_size, subject.ml_by_size):
         yield from ((by_size or {}).get(size.name) for size in SIZE_CLASSES)
+    yield from region_values(subject, options.regions)
     yield from (subject.status, subject.message)

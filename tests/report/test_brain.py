@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 from scipy import ndimage
 
-from nnunetv2_sa_unet.report.brain import brain_mask
+from nnunetv2_sa_unet.images.brain import brain_mask
 
 SPACING = (6.0, 2.0, 2.0)
 
