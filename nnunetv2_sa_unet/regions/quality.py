@@ -20,7 +20,7 @@ _OVERLAP = 0.85
 #: Median brightness of the ventricles found, and of white matter, where the white matter nearby is 1.
 _FLUID, _WHITE = 0.6, 0.8
 #: Scale of the atlas along its axes, and of the largest to the smallest; its turn in degrees.
-_SCALE, _STRETCH, _TURN = (0.75, 1.45), 1.35, 45.0
+_SCALE, _STRETCH, _TURN = (0.7, 1.45), 1.35, 45.0
 #: Share of the head and of its ventricles that the image has to show.
 _SHOWN, _VENTRICLES_SHOWN = 0.75, 0.9
 #: Intracranial volume of a human in ml.

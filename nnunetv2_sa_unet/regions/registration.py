@@ -52,6 +52,8 @@ _SULCUS = ((2.4, 4.0, 5.5, 8.0), (0.0, 0.9, 0.9, 0.35))
 _PITCHES = (0.0, 0.3, -0.3)
 _BINS = 32
 _SEARCH_STEPS, _COARSE_STEPS = 25, 60
+#: How often the last step is begun anew at most, and what it has to gain.
+_RESTARTS, _GAIN = 4, 0.002
 #: The deformation: iterations, and how far it is smoothed after each (mm).
 _STEPS, _STIFFNESS_MM = 40, 3.0
 #: How far the brightness of white matter is averaged (mm); what is brighter than this is as this; tissue and no fluid.
@@ -97,14 +99,20 @@ def register(flair: SimpleITK.Image) -> Registration | None:
     search, coarse, fine = (on_cubes(oriented, edge) for edge in (_SEARCH_MM, _COARSE_MM, _FINE_MM))
     # Brightness alone takes scalp for brain now and then, and not every scalp is like the atlas's.
     margins = [_AROUND_MM, _SCALP_MM] if _has_scalp(oriented, brain) else [_AROUND_MM]
-    found = []
+    candidates = []
     for margin in margins:
         looked_at = _around(_like(brain, search), margin)
-        starts = [_affine(search, looked_at, atlas, _turned(start, pitch), _SEARCH_STEPS) for pitch in _PITCHES]
-        best, _ = max(starts, key=lambda each: each[1])
-        # From here on it is the atlas that says where the brain is.
-        found.append(_affine(coarse, _near_brain(coarse, best), atlas, best, _COARSE_STEPS))
-    affine, information = max(found, key=lambda each: each[1])
+        for pitch in _PITCHES:
+            near, _ = _affine(search, looked_at, atlas, _turned(start, pitch), _SEARCH_STEPS)
+            # From here on it is the atlas that says where the brain is.
+            candidates.append(_affine(coarse, _near_brain(coarse, near), atlas, near, _COARSE_STEPS))
+    affine, information = max(candidates, key=lambda each: each[1])
+    for _ in range(_RESTARTS):
+        # Its steps have become short: with long ones it often goes further.
+        again, more = _affine(coarse, _near_brain(coarse, affine), atlas, affine, _COARSE_STEPS)
+        if more < information + _GAIN:
+            break
+        affine, information = again, more
     transform = _deformed(fine, _near_brain(fine, affine), atlas.image, affine)
     return Registration(affine, transform, information, oriented, brain)
 
