@@ -49,7 +49,7 @@ _SCALP_SHARE = 0.1
 #: Averaging has filled the sulci of the template: so much of its cortex is fluid, by the distance to white matter (mm).
 _SULCUS = ((2.4, 4.0, 5.5, 8.0), (0.0, 0.9, 0.9, 0.35))
 #: Turns about the left-right axis (rad) from which the affine transform starts.
-_PITCHES = (0.0, 0.3, -0.3)
+_PITCHES = (0.0, 0.2, -0.2)
 _BINS = 32
 _SEARCH_STEPS, _COARSE_STEPS = 25, 60
 #: How often the last step is begun anew at most, and what it has to gain.
