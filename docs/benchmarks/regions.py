@@ -111,7 +111,7 @@ def main(seeds: list[int]) -> None:
             for region in REGIONS[:3]:
                 one, other = (sum(load[f"{region}_{side}"] for side in SIDES) for load in loads)
                 true[f"WMH {region}"], made[f"WMH {region}"] = one, other
-            row = [100 * (made[each] / true[each] - 1) for each in names]
+            row = [100 * (made[each] / true[each] - 1) if true[each] else np.nan for each in names]
             row.append(100 * float(((expected - 1) // 2 != (found.labels - 1) // 2)[wmh].mean()))
             errors.setdefault(name, []).append(row)
             print(
@@ -119,7 +119,7 @@ def main(seeds: list[int]) -> None:
                 flush=True,
             )
     for name, rows in errors.items():
-        print(f"| **largest of {len(rows)}, {name}** | " + " | ".join(f"{v:.1f}" for v in np.abs(rows).max(0)) + " | |")
+        print(f"| **largest of {len(rows)}, {name}** | " + " | ".join(f"{v:.1f}" for v in np.nanmax(np.abs(rows), 0)) + " | |")
 
 
 def nearest(truth: SimpleITK.Image, image: SimpleITK.Image) -> tuple[Any, ...]:
