@@ -273,7 +273,7 @@ def test_a_folder_of_two_images_is_not_one(make_model, tmp_path):
 def test_the_example_of_the_page_runs(make_model, tmp_path, monkeypatch, capsys):
     page = Path(os.environ["SA_UNET_SOURCE"], "docs/how-to/python.md").read_text(encoding="utf-8")
     example = page.partition("## An example")[2].split("```python\n")[1].partition("```")[0]
-    small = partial(nnunetv2_sa_unet.segment, model=make_model())
+    small = partial(nnunetv2_sa_unet.segment, model=make_model(), mirroring=False, step_size=1)
     monkeypatch.setattr(nnunetv2_sa_unet, "segment", small, raising=False)
     monkeypatch.chdir(tmp_path)
     exec(example, {})
