@@ -119,7 +119,11 @@ def main(seeds: list[int]) -> None:
                 flush=True,
             )
     for name, rows in errors.items():
-        print(f"| **largest of {len(rows)}, {name}** | " + " | ".join(f"{v:.1f}" for v in np.nanmax(np.abs(rows), 0)) + " | |")
+        print(
+            f"| **largest of {len(rows)}, {name}** | "
+            + " | ".join(f"{v:.1f}" for v in np.nanmax(np.abs(rows), 0))
+            + " | |"
+        )
 
 
 def nearest(truth: SimpleITK.Image, image: SimpleITK.Image) -> tuple[Any, ...]:
