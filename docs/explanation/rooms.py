@@ -44,8 +44,9 @@ def imports() -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for module in sorted(PACKAGE.rglob("*.py")):
         parts = module.relative_to(PACKAGE).parts
-        # The folder of trainers is nnU-Net's to import, and the doctor's look at it is no part of the hook.
-        if parts[0] == "plans_overrides" or module.name == "probe.py" or "trainers" in parts[:-1]:
+        # The folder of trainers is nnU-Net's to import, and the doctor's look at it is no part of the hook. The package
+        # itself offers functions of its rooms, and belongs to none.
+        if parts[0] in ("__init__.py", "plans_overrides") or module.name == "probe.py" or "trainers" in parts[:-1]:
             continue
         room = parts[0] if len(parts) > 1 else SHARED
         found[room] |= set()
