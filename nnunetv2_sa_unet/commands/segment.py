@@ -59,6 +59,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("-f", dest="folds", nargs="+", metavar="FOLD", help="folds to average (all that are trained)")
     parser.add_argument("--probabilities", action="store_true", help="write maps of the probability of WMH too")
     parser.add_argument(
+        "--dicom-seg", action="store_true", help="write the masks of DICOM series as DICOM Segmentation objects too"
+    )
+    parser.add_argument(
         "--threshold", type=_fraction, metavar="T", help="WMH from this probability on (the most probable label)"
     )
     parser.add_argument(
@@ -89,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Load the model, find the subjects, segment them, write the table."""
     from nnunetv2_sa_unet.commands.passed_over import print_passed_over
     from nnunetv2_sa_unet.images.bids import describe_derivative
+    from nnunetv2_sa_unet.images.dicom_seg import has_highdicom
     from nnunetv2_sa_unet.report import refuse_page_of_others, write_report
     from nnunetv2_sa_unet.segmentation.exclusion import exclusion_masks
     from nnunetv2_sa_unet.segmentation.folder import RunFolder
@@ -98,6 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
     from nnunetv2_sa_unet.segmentation.run import segment_all
 
+    if arguments.dicom_seg and not has_highdicom():
+        raise InputError(
+            "--dicom-seg: needs highdicom: install the extra with pip install 'nnunetv2-sa-unet[dicom-seg]'"
+        )
     device = choose_device(arguments.device)
     model, checkpoint = find_model(arguments.model, arguments.checkpoint)
     output: Path = arguments.output.absolute()
@@ -123,6 +131,10 @@ def run(arguments: argparse.Namespace) -> int:
     found = find_subjects(arguments.inputs, segmenter.channels)
     subjects = found.subjects
     print_passed_over(found.passed_over)
+    if arguments.dicom_seg:
+        others = [subject.name for subject in subjects if not subject.is_dicom]
+        if others:
+            print(f"--dicom-seg: {len(others)} of {len(subjects)} subjects are no DICOM series and get no DICOM object")
     masks = {}
     if arguments.exclude is not None:
         masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
@@ -214,6 +226,7 @@ def _header(
             clear_ends=arguments.clear_ends,
             exclude=None if arguments.exclude is None else str(arguments.exclude.absolute()),
             probabilities=arguments.probabilities,
+            dicom_seg=arguments.dicom_seg,
             step_size=arguments.step_size,
             mirroring=segmenter.mirrors,
             device=device,

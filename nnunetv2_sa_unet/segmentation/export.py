@@ -16,6 +16,7 @@ from nnunetv2_sa_unet.images.masks import WMH
 from nnunetv2_sa_unet.images.writing import read_back
 from nnunetv2_sa_unet.scores.lesion_sizes import LesionLoad, lesion_load, without_small
 from nnunetv2_sa_unet.segmentation.decision import Prediction
+from nnunetv2_sa_unet.segmentation.dicom_object import with_object
 from nnunetv2_sa_unet.segmentation.ends import end_slices
 from nnunetv2_sa_unet.segmentation.maps import write_alternatives
 from nnunetv2_sa_unet.segmentation.ownership import planned_files
@@ -44,7 +45,7 @@ def export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Sub
     except FolderError:
         raise
     except Exception as error:
-        for file in planned_files(prepared.found, maps=True):
+        for file in planned_files(prepared.found, job.options):
             below(job.folder, file).unlink(missing_ok=True)
         return failed_unexpectedly(prepared.found, prepared.inputs, error)
 
@@ -63,7 +64,7 @@ def _export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Su
         for path in (mask, *([] if stored.probabilities is None else [below(job.folder, stored.probabilities)])):
             with writing(sidecar_path(path), 0):
                 write_sidecar(path, found.volume)
-    return Subject(
+    row = Subject(
         subject=found.name,
         status="warning" if prepared.remarks else "ok",
         message="; ".join([*prepared.remarks, *prepared.notes]),
@@ -80,6 +81,7 @@ def _export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Su
         made_with=stored.made_with,
         **vars(load),
     )
+    return with_object(job.folder, found, row, job.segmenter.model, options.dicom_seg)
 
 
 def _write_mask(job: Job, prepared: Prepared, labels: _Labels, path: Path) -> tuple[SimpleITK.Image, LesionLoad]:

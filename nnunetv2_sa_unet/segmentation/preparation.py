@@ -19,6 +19,7 @@ from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.masks import BoolArray
 from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.segmentation.decision import Prediction
+from nnunetv2_sa_unet.segmentation.dicom_object import with_object
 from nnunetv2_sa_unet.segmentation.ends import describe_ends
 from nnunetv2_sa_unet.segmentation.exclusion import read_exclusion
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
@@ -112,7 +113,10 @@ def prepare(job: Job, found: FoundSubject) -> Prepared | Settled:
             return _read(job, found, inputs, exclude, None)
         if _is_decided_alike(job, earlier, exclude) and _are_intact(job, earlier, with_mask=True):
             now = {"inputs": inputs, "exclude": exclude, "orientation": job.segmenter.orientation.code}
-            return Settled(earlier.model_copy(update=now), False)
+            row = earlier.model_copy(update=now)
+            # The mask is there: its object needs no network.
+            complete = with_object(job.folder, found, row, job.segmenter.model, job.options.dicom_seg)
+            return Settled(complete, complete != row)
         stored = earlier if earlier.probabilities and _are_intact(job, earlier, with_mask=False) else None
         return _read(job, found, inputs, exclude, stored)
     except FolderError:

@@ -89,6 +89,7 @@ class Options(_Strict):
         clear_ends: fraction of the axial slices at either end in which nothing is WMH; None for none.
         exclude: path (see :class:`Input`) of the mask, or of the folder of masks, where nothing is WMH; None for none.
         probabilities: whether probability maps are written.
+        dicom_seg: whether the last run wrote DICOM objects.
         step_size: of the sliding window, as a fraction of the patch.
         mirroring: whether predictions of mirrored images are averaged.
         device: ``cpu``, ``cuda`` or ``mps``; of the last run.
@@ -99,6 +100,7 @@ class Options(_Strict):
     clear_ends: float | None = None
     exclude: str | None = None
     probabilities: bool = False
+    dicom_seg: bool = False
     step_size: float = 0.5
     mirroring: bool = True
     device: str = "cpu"
@@ -124,6 +126,8 @@ class Subject(_Strict):
         probabilities_sha256: of that file.
         alternatives: of the label maps between which the probability decides, likewise; None if the map says enough.
         alternatives_sha256: of that file.
+        dicom_seg: of the mask as a DICOM Segmentation object, likewise.
+        dicom_seg_sha256: of that file.
         orientation: in which the network saw the image; None in records of versions that turned none.
         decision: how the mask was made of probabilities.
         made_with: versions by package, and the device, of the run that segmented it.
@@ -145,6 +149,8 @@ class Subject(_Strict):
     probabilities_sha256: str | None = None
     alternatives: str | None = None
     alternatives_sha256: str | None = None
+    dicom_seg: str | None = None
+    dicom_seg_sha256: str | None = None
     orientation: str | None = None
     decision: Decision | None = None
     made_with: dict[str, str] | None = None
