@@ -177,10 +177,8 @@ KILLED_AT = [
     ("nnunetv2_sa_unet.report.writing.render_page", 1),
 ]
 ALSO_KILLED_AT = [
-    # While a series lies beside the masks as a temporary NIfTI file.
     (f"{SEGMENTER}.prepare", 4),
     (f"{SEGMENTER}.finish", 3),
-    (f"{SEGMENTER}.write_labels", 1),
     # The table, without its name.
     ("nnunetv2_sa_unet.files.os.replace", 14),
     # In the report, between the two files of a subject.
@@ -233,17 +231,17 @@ def test_a_lack_of_memory_is_the_trouble_of_one_subject(model, folder, tmp_path,
 
 
 def test_any_trouble_of_an_export_is_that_of_one_subject(model, folder, tmp_path, monkeypatch, capsys):
-    from nnunetv2_sa_unet.segmentation import export
+    from nnunetv2_sa_unet.segmentation import pipeline
 
-    original = export.lesion_load
+    original = pipeline.lesion_load
 
     def broken(wmh, voxel_mm3):
-        if export.lesion_load is broken:
-            monkeypatch.setattr(export, "lesion_load", original)
+        if pipeline.lesion_load is broken:
+            monkeypatch.setattr(pipeline, "lesion_load", original)
             raise ValueError("operands could not be broadcast")
         return original(wmh, voxel_mm3)
 
-    monkeypatch.setattr(export, "lesion_load", broken)
+    monkeypatch.setattr(pipeline, "lesion_load", broken)
     assert segment(model, tmp_path / "out", folder, "--no-report", "--probabilities") == 1
     failed = [row for row in rows(tmp_path / "out").values() if row["status"] == "failed"]
     assert [row["message"] for row in failed] == ["ValueError: operands could not be broadcast"]
