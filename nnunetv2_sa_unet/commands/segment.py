@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,11 @@ from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.images.folders import PassedOver
+    from nnunetv2_sa_unet.segmentation.inputs import Found
     from nnunetv2_sa_unet.segmentation.model import Segmenter
     from nnunetv2_sa_unet.segmentation.record import Segmentation
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_options", "add_parser", "conclude", "run"]
 
 #: Status of a command that Ctrl-C stopped, as shells have it.
 INTERRUPTED = 130
@@ -49,6 +50,16 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="OUT", help="folder to write to")
     parser.add_argument(
+        "--dicom-seg", action="store_true", help="write the masks of DICOM series as DICOM Segmentation objects too"
+    )
+    parser.add_argument("--no-report", action="store_true", help="make no page to check the masks by eye")
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what holds for images of every kind."""
+    parser.add_argument(
         "-m",
         dest="model",
         default=DEFAULT,
@@ -58,9 +69,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("-f", dest="folds", nargs="+", metavar="FOLD", help="folds to average (all that are trained)")
     parser.add_argument("--probabilities", action="store_true", help="write maps of the probability of WMH too")
-    parser.add_argument(
-        "--dicom-seg", action="store_true", help="write the masks of DICOM series as DICOM Segmentation objects too"
-    )
     parser.add_argument(
         "--threshold", type=_fraction, metavar="T", help="WMH from this probability on (the most probable label)"
     )
@@ -76,7 +84,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--exclude", type=Path, metavar="MASK", help="nothing is WMH in this mask; or a folder of masks by subject"
     )
-    parser.add_argument("--no-report", action="store_true", help="make no page to check the masks by eye")
     parser.add_argument("--force", action="store_true", help="start over where other results are in OUT")
     add_device(parser, "compute")
     parser.add_argument(
@@ -85,11 +92,15 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--disable_tta", action="store_true", help="do not mirror: faster, less accurate")
     parser.add_argument("-chk", dest="checkpoint", metavar="NAME", help="file of each fold (checkpoint_final.pth)")
     add_trust(parser)
-    return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Load the model, find the subjects, segment them, write the table."""
+def run(arguments: argparse.Namespace, choose: Callable[[Found], Found] | None = None) -> int:
+    """Load the model, find the subjects, segment them, write the table.
+
+    Args:
+        arguments: of :func:`add_parser`.
+        choose: takes some of the subjects; None takes all.
+    """
     from nnunetv2_sa_unet.commands.passed_over import print_passed_over
     from nnunetv2_sa_unet.images.bids import describe_derivative
     from nnunetv2_sa_unet.images.dicom_seg import has_highdicom
@@ -129,6 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
             "leave out --probabilities and --threshold"
         )
     found = find_subjects(arguments.inputs, segmenter.channels)
+    found = found if choose is None else choose(found)
     subjects = found.subjects
     print_passed_over(found.passed_over)
     if arguments.dicom_seg:
@@ -173,13 +185,14 @@ def run(arguments: argparse.Namespace) -> int:
                 output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*", ALTERNATIVES_FOLDER]
             )
         segmentation = folder.finish()
-        status = _conclude(output, segmentation)
+        status = conclude(output, segmentation)
         if not arguments.no_report:
             print(f"wrote {write_report(output)}")
         return status if found.is_complete else 1
 
 
-def _conclude(output: Path, segmentation: Segmentation) -> int:
+def conclude(output: Path, segmentation: Segmentation) -> int:
+    """Say how many subjects were segmented, and which are worth a look; the status of the command."""
     from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
 
     names: dict[str, list[str]] = {"ok": [], "warning": [], "failed": []}

@@ -490,6 +490,35 @@ def test_bids_comes_back_as_a_valid_derivative(model, tmp_path):
     assert found.returncode == 0
 
 
+def test_the_words_of_bids_apps_give_the_files_of_segment(model, tmp_path, capsys):
+    study, output = tmp_path / "study", tmp_path / "out"
+    for seed, name in enumerate(("sub-1/ses-a/anat/sub-1_ses-a", "sub-1/ses-b/anat/sub-1_ses-b", "sub-2/anat/sub-2")):
+        write(study / f"{name}_FLAIR.nii.gz", seed)
+    (study / "dataset_description.json").write_text(json.dumps({"Name": "test", "BIDSVersion": "1.10.0"}))
+
+    def app(level, *words):
+        words = (*words, *(("-m", str(model), *FAST) if level == "participant" else ()))
+        return main(["bids-app", str(study), str(output), level, *words])
+
+    assert app("group") == 1
+    assert "there is no such folder" in capsys.readouterr().err
+    assert app("participant", "--participant-label", "sub-1", "--session-label", "b", "--n-cpus", "1") == 0
+    assert set(rows(output)) == {"sub-1_ses-b"}
+    assert not (output / "report.html").exists()
+    assert app("participant", "--participant_label", "2", "--skip-bids-validation") == 0
+    assert app("group") == 1
+    assert "not segmented yet 1 of 3: sub-1_ses-a (give the level participant)" in capsys.readouterr().out
+    assert app("participant") == 0
+    assert app("group") == 0
+    page = (output / "report.html").read_text()
+    assert all(name in page for name in ("sub-1_ses-a", "sub-1_ses-b", "sub-2"))
+
+    assert segment(model, tmp_path / "same", study) == 0
+    assert tree(tmp_path / "same") == tree(output)
+    validator = Path(sysconfig.get_path("scripts"), "bids-validator-deno")
+    assert subprocess.run([validator, output], stdout=subprocess.DEVNULL).returncode == 0
+
+
 def test_what_is_no_model_or_lacks_a_fold_is_refused(model, folder, tmp_path, capsys):
     assert segment(tmp_path, tmp_path / "out", folder) == 1
     assert f"{tmp_path / 'plans.json'}: there is no such file" in capsys.readouterr().err
