@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet import __version__
-from nnunetv2_sa_unet.commands.arguments import add_device, add_trust, find_model
+from nnunetv2_sa_unet.commands.arguments import add_device, add_trust
 from nnunetv2_sa_unet.devices import Device, choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import held, make_writable
+from nnunetv2_sa_unet.segmentation.limits import CLEAR_ENDS, MIN_VOLUME, STEP_SIZE, THRESHOLD, Limit
 from nnunetv2_sa_unet.text import printable
-from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed_at
+from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed_at, find_model
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.images.folders import PassedOver
@@ -27,8 +28,6 @@ __all__ = ["add_options", "add_parser", "conclude", "run"]
 
 #: Status of a command that Ctrl-C stopped, as shells have it.
 INTERRUPTED = 130
-#: Of the sliding window, in patches: a tenth makes 125 times as many patches as a half, and less would not end.
-_SMALLEST_STEP = 0.1
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -37,9 +36,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "segment",
         help="lesion masks and a table of volumes from any FLAIR images",
         description="Segment FLAIR images with a trained model and write a mask of each, volumes.csv with a row a "
-        "subject, volumes.json with how it was made, and report.html, a page to check the masks by eye. What was done "
-        "before is kept: after an interruption give the same command again. The status is 0 only if every subject was "
-        "segmented.",
+        "subject, volumes.json with how it was made, methods.md with that in words for a paper, and report.html, a "
+        "page to check the masks by eye. What was done before is kept: after an interruption give the same command "
+        "again. The status is 0 only if every subject was segmented.",
     )
     parser.add_argument(
         "inputs",
@@ -70,14 +69,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", dest="folds", nargs="+", metavar="FOLD", help="folds to average (all that are trained)")
     parser.add_argument("--probabilities", action="store_true", help="write maps of the probability of WMH too")
     parser.add_argument(
-        "--threshold", type=_fraction, metavar="T", help="WMH from this probability on (the most probable label)"
+        "--threshold",
+        type=_within(THRESHOLD),
+        metavar="T",
+        help="WMH from this probability on (the most probable label)",
     )
     parser.add_argument(
-        "--min-volume", type=_positive, metavar="MM3", help="drop lesions of less than this many mm³ (keep all)"
+        "--min-volume",
+        type=_within(MIN_VOLUME),
+        metavar="MM3",
+        help="drop lesions of less than this many mm³ (keep all)",
     )
     parser.add_argument(
         "--clear-ends",
-        type=_below_half,
+        type=_within(CLEAR_ENDS),
         metavar="FRACTION",
         help="nothing is WMH in so much of the axial slices at either end (none; Li et al. 2018: 0.125)",
     )
@@ -87,7 +92,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="start over where other results are in OUT")
     add_device(parser, "compute")
     parser.add_argument(
-        "-step_size", type=_step, default=0.5, metavar="STEP", help="of the sliding window, in patches (0.5)"
+        "-step_size",
+        type=_within(STEP_SIZE),
+        default=0.5,
+        metavar="STEP",
+        help="of the sliding window, in patches (0.5)",
     )
     parser.add_argument("--disable_tta", action="store_true", help="do not mirror: faster, less accurate")
     parser.add_argument("-chk", dest="checkpoint", metavar="NAME", help="file of each fold (checkpoint_final.pth)")
@@ -108,6 +117,7 @@ def run(arguments: argparse.Namespace, choose: Callable[[Found], Found] | None =
     from nnunetv2_sa_unet.segmentation.exclusion import exclusion_masks
     from nnunetv2_sa_unet.segmentation.folder import RunFolder
     from nnunetv2_sa_unet.segmentation.inputs import ALTERNATIVES_FOLDER, find_subjects, is_bids
+    from nnunetv2_sa_unet.segmentation.methods import METHODS_NAME
     from nnunetv2_sa_unet.segmentation.model import Segmenter
     from nnunetv2_sa_unet.segmentation.preparation import Job
     from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
@@ -182,7 +192,9 @@ def run(arguments: argparse.Namespace, choose: Callable[[Found], Found] | None =
         studies = [path for path in arguments.inputs if is_bids(path)]
         if studies:
             describe_derivative(
-                output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*", ALTERNATIVES_FOLDER]
+                output,
+                studies[0] if len(studies) == 1 else None,
+                ["volumes.*", METHODS_NAME, "report*", ALTERNATIVES_FOLDER],
             )
         segmentation = folder.finish()
         status = conclude(output, segmentation)
@@ -252,27 +264,16 @@ def _header(
     )
 
 
-def _fraction(word: str) -> float:
-    return _number(word, lambda number: 0 < number <= 1, "a number above 0 and at most 1")
+def _within(limit: Limit) -> Callable[[str], float]:
+    """The ``type`` of a word that is a number within a limit."""
 
+    def read(word: str) -> float:
+        try:
+            number = float(word)
+        except ValueError:
+            number = math.nan
+        if not limit.allows(number):
+            raise argparse.ArgumentTypeError(f"expected {limit.expected}, found {word}")
+        return number
 
-def _below_half(word: str) -> float:
-    return _number(word, lambda number: 0 < number < 0.5, "a number above 0 and below 0.5")
-
-
-def _step(word: str) -> float:
-    return _number(word, lambda number: _SMALLEST_STEP <= number <= 1, f"a number from {_SMALLEST_STEP} to 1")
-
-
-def _positive(word: str) -> float:
-    return _number(word, lambda number: 0 < number < math.inf, "a number above 0")
-
-
-def _number(word: str, is_right: Any, expected: str) -> float:
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
-    if not is_right(number):
-        raise argparse.ArgumentTypeError(f"expected {expected}, found {word}")
-    return number
+    return read
