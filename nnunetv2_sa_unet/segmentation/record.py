@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-__all__ = ["SEGMENTATION_VERSION", "Decision", "Input", "LeftOut", "Model", "Options", "Segmentation", "Subject"]
+__all__ = [
+    "SEGMENTATION_VERSION",
+    "Decision",
+    "Input",
+    "LeftOut",
+    "Model",
+    "Options",
+    "Quality",
+    "Segmentation",
+    "Subject",
+]
 
 #: Raised whenever the same images, model and options give other masks than before.
 SEGMENTATION_VERSION = 1
@@ -111,6 +121,21 @@ class Options(_Strict):
         return Decision(threshold=self.threshold, min_volume_mm3=self.min_volume_mm3, clear_ends=self.clear_ends)
 
 
+class Quality(_Strict):
+    """How good an image is; see :class:`.images.quality.ImageQuality`, whose figures these are.
+
+    Attributes:
+        flags: words for what is beyond its limit.
+    """
+
+    noise: float | None = None
+    ghosting: float | None = None
+    border_cm2: float | None = None
+    top_share: float | None = None
+    fluid: float | None = None
+    flags: list[str] = []
+
+
 class Subject(_Strict):
     """One subject: a row of the table.
 
@@ -136,6 +161,8 @@ class Subject(_Strict):
         largest_ml: volume of the largest; 0 if there is none.
         lesions_by_size: their number by the name of the size class (``lesion_sizes.SIZE_CLASSES``).
         ml_by_size: their volume likewise.
+        quality: of the image, of several channels the first; None where nothing like a head was found, and in records
+            of versions that did not look.
     """
 
     subject: str
@@ -159,6 +186,7 @@ class Subject(_Strict):
     largest_ml: _Volume | None = None
     lesions_by_size: dict[str, NonNegativeInt] | None = None
     ml_by_size: dict[str, _Volume] | None = None
+    quality: Quality | None = None
 
 
 class LeftOut(_Strict):
