@@ -16,10 +16,13 @@ from scipy import ndimage
 
 from nnunetv2_sa_unet.images.masks import BoolArray
 
-__all__ = ["LIMITS", "Finding", "ImageQuality", "measure"]
+__all__ = ["LIMITS", "WARNED", "Finding", "ImageQuality", "measure"]
 
 #: From these on a figure is a flag; of ``fluid`` below it.
-LIMITS = {"noise": 0.08, "ghosting": 0.045, "border_cm2": 20.0, "top_share": 0.7, "fluid": 0.4}
+LIMITS = {"noise": 0.08, "ghosting": 0.07, "border_cm2": 20.0, "top_share": 0.7, "fluid": 0.4}
+#: The flags that were never wrong on what was measured. Not so bright fluid: many lesions beside small ventricles look
+#: alike.
+WARNED = ("noise", "ghosting", "border_cm2", "top_share")
 _WORDS = {
     "noise": ("noise", "noise of {:.0%} of the brain's brightness (limit {:.0%})"),
     "ghosting": ("motion", "ghosts beside the head of {:.1%} of the brain's brightness (limit {:.1%}): motion"),
@@ -41,7 +44,7 @@ _LEAST, _MOST_ZEROS = 200, 0.2
 #: brain's median.
 _DARK, _FLUID, _TISSUE = 0.6, 1.8, (0.6, 1.5)
 #: Shares of the middle of the head, one of which has to be dark or bright for the two to be compared.
-_LEAST_DARK, _LEAST_BRIGHT = 0.02, 0.05
+_LEAST_DARK, _LEAST_BRIGHT = 0.02, 0.03
 #: A stack of slices less high than this (mm) has no top of a head that could be missing.
 _LOWEST_STACK = 80.0
 

@@ -43,18 +43,18 @@ class Ready:
         excluded: voxels on the stored grid (z, y, x) where nothing is WMH.
         remarks: what is odd, which makes a warning.
         notes: what was assumed, which makes none.
-        quality: of the first channel.
         properties: of nnU-Net's preprocessing, for :meth:`.Segmenter.finish`; empty without ``image``.
         image: for the network (channels, z, y, x).
+        quality: of the first channel; None where nothing like a head was found.
     """
 
     grid: Grid
     excluded: BoolArray | None
     remarks: list[str]
     notes: list[str]
-    quality: ImageQuality | None
     properties: dict[str, Any]
     image: torch.Tensor | None = None
+    quality: ImageQuality | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def make_ready(
     quality = measure(turned[0])
     said = [*remarks, *oddities(file, turned[0], segmenter.spacing, quality)]
     if is_predicted:
-        return Ready(grid, excluded, said, notes, quality, {})
+        return Ready(grid, excluded, said, notes, {}, quality=quality)
     # As nnU-Net's readers make one array of the channels.
     channels = [SimpleITK.GetArrayViewFromImage(image) for image in turned]
     values = np.stack(channels, dtype=np.float32, casting="unsafe")
@@ -121,7 +121,7 @@ def make_ready(
     # Of large volumes nothing is kept that is not needed any more.
     del channels, turned
     image, properties = segmenter.prepare(values, spacing)
-    return Ready(grid, excluded, said, notes, quality, properties, image)
+    return Ready(grid, excluded, said, notes, properties, image, quality)
 
 
 def decide(ready: Ready, prediction: Prediction, decision: Decision, keeps_others: bool = True) -> Decided:

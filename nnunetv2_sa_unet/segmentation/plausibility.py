@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.images.nifti import is_nifti, read_nifti_header
-from nnunetv2_sa_unet.images.quality import ImageQuality
+from nnunetv2_sa_unet.images.quality import WARNED, ImageQuality
 
 __all__ = ["oddities", "too_thin"]
 
@@ -43,7 +43,7 @@ def oddities(
         model_spacing: that the model resamples to, in mm, (z, y, x) or (y, x).
         quality: of the image; None if it was not measured.
     """
-    spoiled = [] if quality is None else [each.sentence for each in quality.findings()]
+    spoiled = [] if quality is None else [each.sentence for each in quality.findings() if each.name in WARNED]
     return [*_geometry(path, image, model_spacing), *_values(SimpleITK.GetArrayViewFromImage(image)), *spoiled]
 
 

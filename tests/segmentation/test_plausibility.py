@@ -105,5 +105,5 @@ def test_what_spoils_an_image_is_a_warning() -> None:
     quality = ImageQuality(noise=0.2, ghosting=0.1, border_cm2=0.0, top_share=None, fluid=0.9)
     assert oddities(None, volume(), THICK, quality) == [
         "noise of 20% of the brain's brightness (limit 8%)",
-        "ghosts beside the head of 10.0% of the brain's brightness (limit 4.5%): motion",
+        "ghosts beside the head of 10.0% of the brain's brightness (limit 7.0%): motion",
     ]
