@@ -112,8 +112,10 @@ def _model(segmentation: Segmentation, cite: _References) -> Iterator[str]:
     boxed = MODELS.get(model.name) if model.name is not None else None
     if model.name is not None:
         network = f"the model {model.name} (version {model.version}) of nnunetv2-sa-unet, a 3D SA-UNet {cite(_SA_UNET)}"
+    elif model.trainer == "nnUNetTrainerSAUNet":
+        network = f"a 3D SA-UNet {cite(_SA_UNET)} of nnunetv2-sa-unet"
     elif variant is not None and variant.network_class == SA_UNET:
-        network = f"a network of nnunetv2-sa-unet, {variant.summary} {cite(_SA_UNET)}"
+        network = f"a variant of 3D SA-UNet {cite(_SA_UNET)} of nnunetv2-sa-unet, {variant.summary}"
     elif variant is not None:
         network = f"a network of nnunetv2-sa-unet, {variant.summary}"
     else:

@@ -87,7 +87,7 @@ def test_every_option_that_changes_a_mask_is_told() -> None:
     made = with_rows(record(**options), "ok", "failed", exclude=Input(path="/data/secret/stroke.nii", sha256=None))
     text = methods(made)
     for words in (
-        "of two subjects with a network of nnunetv2-sa-unet, 3D SA-UNet: the paper's network [1], run by nnU-Net [2].",
+        "of two subjects with a 3D SA-UNet [1] of nnunetv2-sa-unet, run by nnU-Net [2].",
         "It was trained on Dataset001_WMH with the trainer nnUNetTrainerSAUNet, the plans nnUNetSAUNetPlans and the "
         "configuration 3d_fullres.",
         "that of the average of three networks (folds 0, 1, 2), in a sliding window with steps of 0.25 of its size, "
