@@ -23,7 +23,7 @@ from nnunetv2_sa_unet.text import one_line, printed
 __all__ = ["main"]
 
 COMMANDS = (
-    "ablate", "convert", "demo", "doctor", "evaluate", "export-onnx", "finetune", "model", "plan",
+    "ablate", "bids-app", "convert", "demo", "doctor", "evaluate", "export-onnx", "finetune", "model", "plan",
     "report", "segment", "tables",
 )  # fmt: skip
 

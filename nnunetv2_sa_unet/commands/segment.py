@@ -20,10 +20,11 @@ from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.images.folders import PassedOver
+    from nnunetv2_sa_unet.segmentation.inputs import Found
     from nnunetv2_sa_unet.segmentation.model import Segmenter
     from nnunetv2_sa_unet.segmentation.record import Segmentation
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_options", "add_parser", "conclude", "run"]
 
 #: Status of a command that Ctrl-C stopped, as shells have it.
 INTERRUPTED = 130
@@ -47,6 +48,16 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="image files, folders of them, BIDS data sets and folders of DICOM series, in any mix",
     )
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="OUT", help="folder to write to")
+    parser.add_argument(
+        "--dicom-seg", action="store_true", help="write the masks of DICOM series as DICOM Segmentation objects too"
+    )
+    parser.add_argument("--no-report", action="store_true", help="make no page to check the masks by eye")
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what holds for images of every kind."""
     parser.add_argument(
         "-m",
         dest="model",
@@ -87,7 +98,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="volumes by region and side, the intracranial volume and a map of regions too: each voxel by its own "
         "distances (voxel, if no RULE is given), or each lesion as a whole (confluent)",
     )
-    parser.add_argument("--no-report", action="store_true", help="make no page to check the masks by eye")
     parser.add_argument("--force", action="store_true", help="start over where other results are in OUT")
     add_device(parser, "compute")
     parser.add_argument(
@@ -100,13 +110,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--disable_tta", action="store_true", help="do not mirror: faster, less accurate")
     parser.add_argument("-chk", dest="checkpoint", metavar="NAME", help="file of each fold (checkpoint_final.pth)")
     add_trust(parser)
-    return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Load the model, find the subjects, segment them, write the table."""
+def run(arguments: argparse.Namespace, choose: Callable[[Found], Found] | None = None) -> int:
+    """Load the model, find the subjects, segment them, write the table.
+
+    Args:
+        arguments: of :func:`add_parser`.
+        choose: takes some of the subjects; None takes all.
+    """
     from nnunetv2_sa_unet.commands.passed_over import print_passed_over
     from nnunetv2_sa_unet.images.bids import describe_derivative
+    from nnunetv2_sa_unet.images.dicom_seg import has_highdicom
     from nnunetv2_sa_unet.report import refuse_page_of_others, write_report
     from nnunetv2_sa_unet.segmentation.exclusion import exclusion_masks
     from nnunetv2_sa_unet.segmentation.folder import RunFolder
@@ -117,6 +132,10 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
     from nnunetv2_sa_unet.segmentation.run import segment_all
 
+    if arguments.dicom_seg and not has_highdicom():
+        raise InputError(
+            "--dicom-seg: needs highdicom: install the extra with pip install 'nnunetv2-sa-unet[dicom-seg]'"
+        )
     device = choose_device(arguments.device)
     model, checkpoint = find_model(arguments.model, arguments.checkpoint)
     output: Path = arguments.output.absolute()
@@ -140,8 +159,13 @@ def run(arguments: argparse.Namespace) -> int:
             "leave out --probabilities and --threshold"
         )
     found = find_subjects(arguments.inputs, segmenter.channels)
+    found = found if choose is None else choose(found)
     subjects = found.subjects
     print_passed_over(found.passed_over)
+    if arguments.dicom_seg:
+        others = [subject.name for subject in subjects if not subject.is_dicom]
+        if others:
+            print(f"--dicom-seg: {len(others)} of {len(subjects)} subjects are no DICOM series and get no DICOM object")
     masks = {}
     if arguments.exclude is not None:
         masks = exclusion_masks(arguments.exclude.absolute(), [subject.name for subject in subjects])
@@ -184,13 +208,14 @@ def run(arguments: argparse.Namespace) -> int:
                 ["volumes.*", METHODS_NAME, "report*", ALTERNATIVES_FOLDER],
             )
         segmentation = folder.finish()
-        status = _conclude(output, segmentation)
+        status = conclude(output, segmentation)
         if not arguments.no_report:
             print(f"wrote {write_report(output)}")
         return status if found.is_complete else 1
 
 
-def _conclude(output: Path, segmentation: Segmentation) -> int:
+def conclude(output: Path, segmentation: Segmentation) -> int:
+    """Say how many subjects were segmented, and which are worth a look; the status of the command."""
     from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
 
     names: dict[str, list[str]] = {"ok": [], "warning": [], "failed": []}
@@ -238,6 +263,7 @@ def _header(
             exclude=None if arguments.exclude is None else str(arguments.exclude.absolute()),
             probabilities=arguments.probabilities,
             regions=arguments.regions,
+            dicom_seg=arguments.dicom_seg,
             step_size=arguments.step_size,
             mirroring=segmenter.mirrors,
             device=device,

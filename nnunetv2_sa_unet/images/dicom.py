@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.dicom_files import DicomFile, read_dicom_file
-from nnunetv2_sa_unet.images.slices import stacked
+from nnunetv2_sa_unet.images.slices import Stack, stacked
 from nnunetv2_sa_unet.images.volumes import with_itk
 from nnunetv2_sa_unet.text import one_line, printable
 
-__all__ = ["looks_like_flair", "read_series", "read_series_remarked"]
+__all__ = ["looks_like_flair", "read_order", "read_series", "read_series_remarked"]
 
 _DESCRIPTION, _PROTOCOL, _SEQUENCE = "0008|103e", "0018|1030", "0018|0024"
 _ECHO_TIME, _INVERSION_TIME = "0018|0081", "0018|0082"
@@ -74,17 +74,7 @@ def read_series(folder: Path, files: Sequence[str]) -> SimpleITK.Image:
 
 def read_series_remarked(folder: Path, files: Sequence[str]) -> tuple[SimpleITK.Image, tuple[str, ...]]:
     """As :func:`read_series`, with remarks on what was left out and on what may be missing."""
-    read = [read_dicom_file(folder / file) for file in files]
-    for each in read:
-        if each.problem or not each.is_image:
-            raise InputError(f"{each.path}: {each.problem or f'holds no image ({each.kind})'}")
-    _refuse_twice(folder, read)
-    where = read[0].path if len(read) == 1 and len(read[0].planes) > 1 else folder
-    try:
-        _refuse_other_matrices(read)
-        stack = stacked([plane for each in read for plane in each.planes], read[0].shape)
-    except InputError as error:
-        raise InputError(f"{printable(where)}: its DICOM series: {error}") from None
+    read, stack = read_order(folder, files)
     # File by file: ITK's reader of series takes the type of the first slice for all, and rounds or wraps the others.
     slices = [part for each in read for part in _pixels(each)]
     image = SimpleITK.GetImageFromArray(np.stack([slices[index] for index in stack.order]))
@@ -96,6 +86,29 @@ def read_series_remarked(folder: Path, files: Sequence[str]) -> tuple[SimpleITK.
     fewer = [f"its header says {said} images in the acquisition, and {count} are there"] if (said or 0) > count else []
     derived = [f"its header calls it {read[0].derived} (ImageType): made of other images"] if read[0].derived else []
     return image, (*derived, *stack.remarks, *fewer)
+
+
+def read_order(folder: Path, files: Sequence[str]) -> tuple[list[DicomFile], Stack]:
+    """Read the headers of one DICOM series, and which of its slices lie where in its volume.
+
+    Args:
+        folder: see :func:`read_series`, whose errors it raises.
+        files: likewise.
+
+    Returns:
+        What the files say, and the order of their planes, one file after the other.
+    """
+    read = [read_dicom_file(folder / file) for file in files]
+    for each in read:
+        if each.problem or not each.is_image:
+            raise InputError(f"{each.path}: {each.problem or f'holds no image ({each.kind})'}")
+    _refuse_twice(folder, read)
+    where = read[0].path if len(read) == 1 and len(read[0].planes) > 1 else folder
+    try:
+        _refuse_other_matrices(read)
+        return read, stacked([plane for each in read for plane in each.planes], read[0].shape)
+    except InputError as error:
+        raise InputError(f"{printable(where)}: its DICOM series: {error}") from None
 
 
 def _pixels(read: DicomFile) -> NDArray[Any]:

@@ -43,6 +43,8 @@ _PARTS = {
 }  # fmt: skip
 #: What the name of a class of objects ends in whose files hold images.
 _IMAGE_CLASS = "Image Storage"
+#: Modality of files that have rows and columns and are made of images.
+_SEGMENTATION = "SEG"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class DicomFile:
         patient, study, series, instance: identifiers.
         number: of the series in its study.
         modality: such as ``MR``.
-        is_image: whether it holds pixels, by its class and its tags; not so reports, presentations, raw data.
+        is_image: whether it holds pixels, by its class and its tags; not so reports, presentations, segmentations, raw
+            data.
         kind: of object, in the words of the standard.
         problem: why its pixels cannot be used; empty if nothing speaks against it.
         shape: rows and columns.
@@ -161,7 +164,7 @@ def read_dicom_file(path: Path) -> DicomFile:
 def _dicom_file(path: Path, dataset: Any, stream: IO[bytes]) -> DicomFile:
     kind = pydicom.uid.UID(_text(dataset, "SOPClassUID")).name
     shape = int(_number(dataset, "Rows") or 0), int(_number(dataset, "Columns") or 0)
-    is_image = kind.endswith(_IMAGE_CLASS) or min(shape) > 0
+    is_image = kind.endswith(_IMAGE_CLASS) or (min(shape) > 0 and _text(dataset, "Modality") != _SEGMENTATION)
     names = {
         "0008|103e": "SeriesDescription", "0018|1030": "ProtocolName", "0018|0024": "SequenceName",
         "0018|0081": "EchoTime", "0018|0082": "InversionTime",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nnunetv2_sa_unet.images.quality import ImageQuality
 from nnunetv2_sa_unet.report.lesions import Lesion
 from nnunetv2_sa_unet.report.outliers import LIMIT, Spread
 from nnunetv2_sa_unet.report.section import SubjectReport
@@ -36,6 +37,9 @@ def flags_of(report: SubjectReport, spread: Spread | None) -> tuple[Flag, ...]:
     regions = report.row.regions
     if regions is not None and regions.registration == "failed":
         flags.append(Flag("no regions", f"The registration to the atlas failed, so there are none: {regions.reason}."))
+    if report.row.quality is not None:
+        measured = ImageQuality(**report.row.quality.model_dump(exclude={"flags"}))
+        flags += [Flag(finding.word, f"Image: {finding.sentence}.") for finding in measured.findings()]
     if report.findings is None:
         return tuple(flags)
     outside = [lesion for lesion in report.findings.lesions if lesion.outside]

@@ -9,13 +9,15 @@ import numpy.typing as npt
 
 from nnunetv2_sa_unet.files import below, complete_or_absent, sha256
 from nnunetv2_sa_unet.images.bids import sidecar_path, write_sidecar
+from nnunetv2_sa_unet.images.quality import ImageQuality
 from nnunetv2_sa_unet.images.writing import read_back
 from nnunetv2_sa_unet.segmentation.decision import Prediction
+from nnunetv2_sa_unet.segmentation.dicom_object import with_object
 from nnunetv2_sa_unet.segmentation.maps import write_alternatives
 from nnunetv2_sa_unet.segmentation.ownership import planned_files
 from nnunetv2_sa_unet.segmentation.pipeline import Decided, decide
 from nnunetv2_sa_unet.segmentation.preparation import Job, Prepared, failed_unexpectedly
-from nnunetv2_sa_unet.segmentation.record import Subject
+from nnunetv2_sa_unet.segmentation.record import Quality, Subject
 from nnunetv2_sa_unet.segmentation.regions import with_regions
 from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
 
@@ -38,7 +40,7 @@ def export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Sub
     except FolderError:
         raise
     except Exception as error:
-        for file in planned_files(prepared.found, maps=True, regions=True):
+        for file in planned_files(prepared.found, job.options):
             below(job.folder, file).unlink(missing_ok=True)
         return failed_unexpectedly(prepared.found, prepared.inputs, error)
 
@@ -74,9 +76,15 @@ def _export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Su
         orientation=ready.grid.code,
         decision=options.decision,
         made_with=stored.made_with,
+        quality=None if ready.quality is None else _quality(ready.quality),
         **vars(decided.load),
     )
+    row = with_object(job.folder, found, row, job.segmenter.model, options.dicom_seg)
     return row if options.regions is None else with_regions(job.folder, found, row, options.regions)
+
+
+def _quality(measured: ImageQuality) -> Quality:
+    return Quality(**vars(measured), flags=[finding.word for finding in measured.findings()])
 
 
 def _write_mask(job: Job, prepared: Prepared, decided: Decided, path: Path) -> None:

@@ -68,9 +68,10 @@ class RunFolder:
         found = read_segmentation(folder) if has_record(folder) else None
         # A folder that holds maps of probabilities gets more of them, whatever this run was asked for.
         maps = header.options.probabilities or (found is not None and found.options.probabilities)
-        regions = header.options.regions is not None or (found is not None and found.options.regions is not None)
+        regions = header.options.regions or (found.options.regions if found is not None else None)
+        options = header.options.model_copy(update={"probabilities": maps, "regions": regions})
         claimed = claimed_files(folder)
-        refuse_files_of_others(folder, found, claimed, subjects, maps, regions)
+        refuse_files_of_others(folder, found, claimed, subjects, options)
         if found is not None and force:
             _remove_all(folder, found)
             found = None
@@ -87,7 +88,7 @@ class RunFolder:
         files = (file for subject in subjects for file in (subject.mask, subject.alternatives))
         for place in {folder, *(below(folder, file).parent for file in files)}:
             remove_unfinished(place)
-        planned = {path for subject in subjects for path in planned_files(subject, maps, regions)}
+        planned = {path for subject in subjects for path in planned_files(subject, options)}
         self._write_to_disk(lambda: start_journal(folder, header, sorted(planned | set(map(Path, claimed)))))
 
     def add(self, row: Subject, is_new: bool) -> None:

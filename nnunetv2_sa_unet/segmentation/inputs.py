@@ -59,6 +59,16 @@ class FoundSubject:
         return regions_path(self.volume) if self.volume else Path(f"{self.name}_regions.nii.gz")
 
     @property
+    def is_dicom(self) -> bool:
+        """Whether it is a DICOM series."""
+        return bool(self.inputs) and self.inputs[0].files is not None
+
+    @property
+    def dicom_seg(self) -> Path:
+        """Where its mask stands as a DICOM object, if it is a DICOM series."""
+        return Path(f"{self.name}_wmh.dcm")
+
+    @property
     def alternatives(self) -> Path:
         """Where the label maps stand between which that map decides, if the model needs them."""
         return Path(ALTERNATIVES_FOLDER, f"{self.name}.npz")

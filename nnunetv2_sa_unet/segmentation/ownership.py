@@ -9,7 +9,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below
 from nnunetv2_sa_unet.images.bids import sidecar_path
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
-from nnunetv2_sa_unet.segmentation.record import Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record import Options, Segmentation, Subject
 from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
 from nnunetv2_sa_unet.text import printable
 
@@ -26,7 +26,8 @@ def written_files(folder: Path, row: Subject) -> Iterator[Path]:
     Raises:
         InputError: the row names a file outside of the folder.
     """
-    for name in (row.mask, row.probabilities, row.alternatives, row.regions.map if row.regions else None):
+    of_regions = None if row.regions is None else row.regions.map
+    for name in (row.mask, row.probabilities, row.alternatives, row.dicom_seg, of_regions):
         if name is not None:
             path = below(folder, name)
             yield path
@@ -35,18 +36,22 @@ def written_files(folder: Path, row: Subject) -> Iterator[Path]:
                 yield sidecar_path(path)
 
 
-def planned_files(subject: FoundSubject, maps: bool, regions: bool) -> Iterator[Path]:
+def planned_files(subject: FoundSubject, options: Options) -> Iterator[Path]:
     """What a run writes for a subject, below its folder.
 
     Args:
         subject: of the run.
-        maps: whether its probabilities are kept.
-        regions: whether its map of regions is written.
+        options: of the run.
     """
-    images = [subject.mask, *([subject.probabilities] if maps else []), *([subject.regions] if regions else [])]
-    yield from images
-    if maps:
+    images = [subject.mask]
+    if options.probabilities:
+        images.append(subject.probabilities)
         yield subject.alternatives
+    if options.regions is not None:
+        images.append(subject.regions)
+    yield from images
+    if options.dicom_seg and subject.is_dicom:
+        yield subject.dicom_seg
     if subject.volume is not None:
         yield from map(sidecar_path, images)
 
@@ -56,8 +61,7 @@ def refuse_files_of_others(
     found: Segmentation | None,
     claimed: Iterable[str],
     subjects: Sequence[FoundSubject],
-    maps: bool,
-    regions: bool,
+    options: Options,
 ) -> None:
     """Refuse to overwrite what no run of ``segment`` wrote, and to segment what one did.
 
@@ -66,8 +70,7 @@ def refuse_files_of_others(
         found: what an earlier run recorded there.
         claimed: files below the folder that a run which was killed may have written.
         subjects: of the run.
-        maps: whether their probabilities are kept.
-        regions: whether their maps of regions are written.
+        options: of the run.
 
     Raises:
         InputError: a file that would be written is there and no record names it, or an input is a file that one names.
@@ -75,7 +78,7 @@ def refuse_files_of_others(
     known = set(claimed)
     for row in found.subjects if found else ():
         known |= {path.relative_to(folder).as_posix() for path in written_files(folder, row)}
-    planned = [path for subject in subjects for path in planned_files(subject, maps, regions)]
+    planned = [path for subject in subjects for path in planned_files(subject, options)]
     if found is None:
         planned.append(Path(TABLE_NAME))
     _refuse(

@@ -18,6 +18,7 @@ import torch
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.masks import WMH, BoolArray
+from nnunetv2_sa_unet.images.quality import ImageQuality, measure
 from nnunetv2_sa_unet.scores.lesion_sizes import LesionLoad, lesion_load, without_small
 from nnunetv2_sa_unet.segmentation.decision import Prediction
 from nnunetv2_sa_unet.segmentation.ends import describe_ends, end_slices
@@ -44,6 +45,7 @@ class Ready:
         notes: what was assumed, which makes none.
         properties: of nnU-Net's preprocessing, for :meth:`.Segmenter.finish`; empty without ``image``.
         image: for the network (channels, z, y, x).
+        quality: of the first channel; None where nothing like a head was found.
     """
 
     grid: Grid
@@ -52,6 +54,7 @@ class Ready:
     notes: list[str]
     properties: dict[str, Any]
     image: torch.Tensor | None = None
+    quality: ImageQuality | None = None
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,10 @@ def make_ready(
     problem = too_thin(turned[0], segmenter.spacing)
     if problem is not None:
         raise InputError(f"{where}: {problem}")
-    said = [*remarks, *oddities(file, turned[0], segmenter.spacing)]
+    quality = measure(turned[0])
+    said = [*remarks, *oddities(file, turned[0], segmenter.spacing, quality)]
     if is_predicted:
-        return Ready(grid, excluded, said, notes, {})
+        return Ready(grid, excluded, said, notes, {}, quality=quality)
     # As nnU-Net's readers make one array of the channels.
     channels = [SimpleITK.GetArrayViewFromImage(image) for image in turned]
     values = np.stack(channels, dtype=np.float32, casting="unsafe")
@@ -117,7 +121,7 @@ def make_ready(
     # Of large volumes nothing is kept that is not needed any more.
     del channels, turned
     image, properties = segmenter.prepare(values, spacing)
-    return Ready(grid, excluded, said, notes, properties, image)
+    return Ready(grid, excluded, said, notes, properties, image, quality)
 
 
 def decide(ready: Ready, prediction: Prediction, decision: Decision, keeps_others: bool = True) -> Decided:

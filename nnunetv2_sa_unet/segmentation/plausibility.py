@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.images.nifti import is_nifti, read_nifti_header
+from nnunetv2_sa_unet.images.quality import WARNED, ImageQuality
 
 __all__ = ["oddities", "too_thin"]
 
@@ -31,15 +32,19 @@ _FEW_VALUES = 16
 _THICK = 2.0
 
 
-def oddities(path: Path | None, image: SimpleITK.Image, model_spacing: Sequence[float]) -> list[str]:
+def oddities(
+    path: Path | None, image: SimpleITK.Image, model_spacing: Sequence[float], quality: ImageQuality | None = None
+) -> list[str]:
     """Say what is odd about an image, one entry a finding.
 
     Args:
         path: of the file, or of a DICOM series its folder; None if there is neither.
         image: 3D, of one channel, as the model sees it.
         model_spacing: that the model resamples to, in mm, (z, y, x) or (y, x).
+        quality: of the image; None if it was not measured.
     """
-    return [*_geometry(path, image, model_spacing), *_values(SimpleITK.GetArrayViewFromImage(image))]
+    spoiled = [] if quality is None else [each.sentence for each in quality.findings() if each.name in WARNED]
+    return [*_geometry(path, image, model_spacing), *_values(SimpleITK.GetArrayViewFromImage(image)), *spoiled]
 
 
 def too_thin(image: SimpleITK.Image, model_spacing: Sequence[float]) -> str | None:

@@ -15,6 +15,7 @@ from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.segmentation.decision import Prediction
+from nnunetv2_sa_unet.segmentation.dicom_object import with_object
 from nnunetv2_sa_unet.segmentation.exclusion import read_exclusion
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
 from nnunetv2_sa_unet.segmentation.maps import read_prediction
@@ -83,7 +84,11 @@ class Settled:
 
 
 def prepare(job: Job, found: FoundSubject) -> Prepared | Settled:
-    """Make a subject ready, or say that it failed, or that it was done before."""
+    """Make a subject ready, or say that it failed, or that it was done before.
+
+    Raises:
+        FolderError: nothing can be written to the folder of the run.
+    """
     inputs = list(found.inputs)
     try:
         inputs = [_hashed(each) for each in inputs]
@@ -97,9 +102,11 @@ def prepare(job: Job, found: FoundSubject) -> Prepared | Settled:
         if _is_decided_alike(job, earlier, exclude) and _are_intact(job, earlier, with_mask=True):
             now = {"inputs": inputs, "exclude": exclude, "orientation": job.segmenter.orientation.code}
             row = earlier.model_copy(update=now)
-            if has_regions(job.folder, row, job.options.regions):
-                return Settled(row, False)
-            return Settled(with_regions(job.folder, found, row, job.options.regions), True)
+            # The mask is there: its object and its regions need no network.
+            complete = with_object(job.folder, found, row, job.segmenter.model, job.options.dicom_seg)
+            if not has_regions(job.folder, complete, job.options.regions):
+                complete = with_regions(job.folder, found, complete, job.options.regions)
+            return Settled(complete, complete != row)
         stored = earlier if earlier.probabilities and _are_intact(job, earlier, with_mask=False) else None
         return _read(job, found, inputs, exclude, stored)
     except FolderError:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 __all__ = [
-    "SEGMENTATION_VERSION", "Decision", "Input", "LeftOut", "Model", "Options", "Regions", "Segmentation", "Subject",
+    "SEGMENTATION_VERSION", "Decision", "Input", "LeftOut", "Model", "Options", "Quality", "Regions", "Segmentation",
+    "Subject",
 ]  # fmt: skip
 
 #: Raised whenever the same images, model and options give other masks than before.
@@ -92,6 +93,7 @@ class Options(_Strict):
         exclude: path (see :class:`Input`) of the mask, or of the folder of masks, where nothing is WMH; None for none.
         probabilities: whether probability maps are written.
         regions: by which rule WMH are counted by region; None if they are not.
+        dicom_seg: whether the last run wrote DICOM objects.
         step_size: of the sliding window, as a fraction of the patch.
         mirroring: whether predictions of mirrored images are averaged.
         device: ``cpu``, ``cuda`` or ``mps``; of the last run.
@@ -103,6 +105,7 @@ class Options(_Strict):
     exclude: str | None = None
     probabilities: bool = False
     regions: Literal["voxel", "confluent"] | None = None
+    dicom_seg: bool = False
     step_size: float = 0.5
     mirroring: bool = True
     device: str = "cpu"
@@ -139,6 +142,21 @@ class Regions(_Strict):
     icv_ml: _Volume | None = None
 
 
+class Quality(_Strict):
+    """How good an image is; see :class:`.images.quality.ImageQuality`, whose figures these are.
+
+    Attributes:
+        flags: words for what is beyond its limit.
+    """
+
+    noise: float | None = None
+    ghosting: float | None = None
+    border_cm2: float | None = None
+    top_share: float | None = None
+    fluid: float | None = None
+    flags: list[str] = []
+
+
 class Subject(_Strict):
     """One subject: a row of the table.
 
@@ -154,6 +172,8 @@ class Subject(_Strict):
         probabilities_sha256: of that file.
         alternatives: of the label maps between which the probability decides, likewise; None if the map says enough.
         alternatives_sha256: of that file.
+        dicom_seg: of the mask as a DICOM Segmentation object, likewise.
+        dicom_seg_sha256: of that file.
         orientation: in which the network saw the image; None in records of versions that turned none.
         decision: how the mask was made of probabilities.
         made_with: versions by package, and the device, of the run that segmented it.
@@ -163,6 +183,8 @@ class Subject(_Strict):
         lesions_by_size: their number by the name of the size class (``lesion_sizes.SIZE_CLASSES``).
         ml_by_size: their volume likewise.
         regions: where they lie; None if nobody asked for it.
+        quality: of the image, of several channels the first; None where nothing like a head was found, and in records
+            of versions that did not look.
     """
 
     subject: str
@@ -176,6 +198,8 @@ class Subject(_Strict):
     probabilities_sha256: str | None = None
     alternatives: str | None = None
     alternatives_sha256: str | None = None
+    dicom_seg: str | None = None
+    dicom_seg_sha256: str | None = None
     orientation: str | None = None
     decision: Decision | None = None
     made_with: dict[str, str] | None = None
@@ -185,6 +209,7 @@ class Subject(_Strict):
     lesions_by_size: dict[str, NonNegativeInt] | None = None
     ml_by_size: dict[str, _Volume] | None = None
     regions: Regions | None = None
+    quality: Quality | None = None
 
 
 class LeftOut(_Strict):

@@ -25,7 +25,7 @@ from nnunetv2_sa_unet.images.dicom import read_series
 from nnunetv2_sa_unet.images.volumes import read_volume
 from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES
 from nnunetv2_sa_unet.segmentation.journal import append_line, read_lines
-from nnunetv2_sa_unet.segmentation.record import Options, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record import Options, Quality, Segmentation, Subject
 from nnunetv2_sa_unet.segmentation.region_columns import region_columns, region_values
 from nnunetv2_sa_unet.text import printable
 
@@ -123,6 +123,8 @@ def read_input(subject: Subject) -> SimpleITK.Image:
     return read_volume(Path(first.path)) if first.files is None else read_series(Path(first.path), first.files)
 
 
+#: Of the quality of an image.
+_FIGURES = tuple(name for name in Quality.model_fields if name != "flags")
 _HEADER = (
     "subject",
     "volume_ml",
@@ -130,6 +132,8 @@ _HEADER = (
     "largest_ml",
     *(f"lesions_{size.name}" for size in SIZE_CLASSES),
     *(f"ml_{size.name}" for size in SIZE_CLASSES),
+    "quality",
+    *(f"quality_{name}" for name in _FIGURES),
 )
 _LAST = ("status", "message")
 
@@ -221,5 +225,8 @@ def _row(subject: Subject, options: Options) -> Iterator[str | float | None]:
     yield from (subject.subject, subject.volume_ml, subject.lesions, subject.largest_ml)
     for by_size in (subject.lesions_by_size, subject.ml_by_size):
         yield from ((by_size or {}).get(size.name) for size in SIZE_CLASSES)
+    quality = subject.quality
+    yield None if quality is None else "; ".join(quality.flags)
+    yield from (None if quality is None else getattr(quality, name) for name in _FIGURES)
     yield from region_values(subject, options.regions)
     yield from (subject.status, subject.message)

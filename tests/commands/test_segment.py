@@ -43,6 +43,17 @@ def test_a_gpu_that_is_not_there_is_named(
     assert error.count("\n") == 1
 
 
+def test_dicom_objects_without_their_library_are_refused_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnunetv2_sa_unet.images.dicom_seg.has_highdicom", lambda: False)
+    assert main(["segment", str(tmp_path), "-o", str(tmp_path / "out"), "--dicom-seg"]) == 1
+    assert capsys.readouterr().err == (
+        "error: --dicom-seg: needs highdicom: install the extra with pip install 'nnunetv2-sa-unet[dicom-seg]'\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_that_is_neither_in_the_box_nor_a_folder_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

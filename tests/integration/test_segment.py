@@ -425,6 +425,49 @@ def test_a_dicom_series_gives_the_mask_of_the_same_voxels(model, tmp_path, write
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(read_input(dicom)), array)
 
 
+def test_dicom_goes_back_as_dicom_also_of_masks_that_are_there(model, tmp_path, write_series, monkeypatch, capsys):
+    highdicom = pytest.importorskip("highdicom")
+    for name, tags in (("p1", {"t0020_0052": "1.2.3.9"}), ("p2", {})):
+        array = SimpleITK.GetArrayFromImage(image(0))
+        write_series(tmp_path / "study" / name, array, uid=f"1.2.3.{name[1]}", study=name[1], spacing=SPACING, **tags)
+    inputs = (tmp_path / "study", write(tmp_path / "nifti.nii.gz", 1))
+    output = tmp_path / "out"
+    assert segment(model, output, *inputs) == 0
+    before = tree(output)
+
+    def network(*_):
+        raise AssertionError("the network is not needed")
+
+    monkeypatch.setattr("nnunetv2_sa_unet.segmentation.model.Segmenter.predict", network)
+    capsys.readouterr()
+    assert segment(model, output, *inputs, "--dicom-seg") == 0
+    assert "--dicom-seg: 1 of 3 subjects are no DICOM series and get no DICOM object" in capsys.readouterr().out
+    after = tree(output)
+    assert {name for name in after if before.get(name) != after[name]} >= {"p1_wmh.dcm", "volumes.json", "volumes.csv"}
+    assert {name for name in after if name.endswith(".dcm")} == {"p1_wmh.dcm"}
+    assert [(row["status"], "it gives no FrameOfReferenceUID" in row["message"]) for row in rows(output).values()] == [
+        ("ok", False),
+        ("ok", False),
+        ("warning", True),
+    ]
+    found = highdicom.seg.segread(output / "p1_wmh.dcm").get_volume(combine_segments=True).array[::-1]
+    np.testing.assert_array_equal(found, values(output / "p1_wmh.nii.gz") == 1)
+
+    # Kept by later runs with the option and without, made again where it is damaged, and not said twice that one
+    # cannot be made.
+    assert segment(model, output, *inputs) == 0
+    assert segment(model, output, *inputs, "--dicom-seg") == 0
+    assert tree(output) == after
+    (output / "p1_wmh.dcm").write_bytes(b"damaged")
+    assert segment(model, output, *inputs, "--dicom-seg") == 0
+    record = {row.subject: row for row in read_segmentation(output).subjects}
+    assert record["p1"].dicom_seg == "p1_wmh.dcm"
+    assert highdicom.seg.segread(output / "p1_wmh.dcm").NumberOfFrames == len(array)
+    (output / "p1_wmh.dcm").unlink()
+    assert segment(model, output, *inputs) == 0
+    assert read_segmentation(output).subjects[1].dicom_seg is None
+
+
 def test_bids_comes_back_as_a_valid_derivative(model, tmp_path):
     study = tmp_path / "study"
     for name in ("sub-1/ses-a/anat/sub-1_ses-a", "sub-2/anat/sub-2"):
@@ -445,6 +488,35 @@ def test_bids_comes_back_as_a_valid_derivative(model, tmp_path):
     issues = json.loads(found.stdout)["issues"]["issues"]
     assert [issue for issue in issues if issue["severity"] == "error"] == []
     assert found.returncode == 0
+
+
+def test_the_words_of_bids_apps_give_the_files_of_segment(model, tmp_path, capsys):
+    study, output = tmp_path / "study", tmp_path / "out"
+    for seed, name in enumerate(("sub-1/ses-a/anat/sub-1_ses-a", "sub-1/ses-b/anat/sub-1_ses-b", "sub-2/anat/sub-2")):
+        write(study / f"{name}_FLAIR.nii.gz", seed)
+    (study / "dataset_description.json").write_text(json.dumps({"Name": "test", "BIDSVersion": "1.10.0"}))
+
+    def app(level, *words):
+        words = (*words, *(("-m", str(model), *FAST) if level == "participant" else ()))
+        return main(["bids-app", str(study), str(output), level, *words])
+
+    assert app("group") == 1
+    assert "there is no such folder" in capsys.readouterr().err
+    assert app("participant", "--participant-label", "sub-1", "--session-label", "b", "--n-cpus", "1") == 0
+    assert set(rows(output)) == {"sub-1_ses-b"}
+    assert not (output / "report.html").exists()
+    assert app("participant", "--participant_label", "2", "--skip-bids-validation") == 0
+    assert app("group") == 1
+    assert "not segmented yet 1 of 3: sub-1_ses-a (give the level participant)" in capsys.readouterr().out
+    assert app("participant") == 0
+    assert app("group") == 0
+    page = (output / "report.html").read_text()
+    assert all(name in page for name in ("sub-1_ses-a", "sub-1_ses-b", "sub-2"))
+
+    assert segment(model, tmp_path / "same", study) == 0
+    assert tree(tmp_path / "same") == tree(output)
+    validator = Path(sysconfig.get_path("scripts"), "bids-validator-deno")
+    assert subprocess.run([validator, output], stdout=subprocess.DEVNULL).returncode == 0
 
 
 def test_what_is_no_model_or_lacks_a_fold_is_refused(model, folder, tmp_path, capsys):

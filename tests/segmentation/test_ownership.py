@@ -32,8 +32,10 @@ HEADER = Segmentation(
 )
 
 
-def run(folder: Path, *subjects: FoundSubject, maps: bool = False, force: bool = False) -> RunFolder:
-    header = HEADER.model_copy(update={"options": Options(probabilities=maps)})
+def run(
+    folder: Path, *subjects: FoundSubject, maps: bool = False, objects: bool = False, force: bool = False
+) -> RunFolder:
+    header = HEADER.model_copy(update={"options": Options(probabilities=maps, dicom_seg=objects)})
     return RunFolder(folder, header, subjects, {}, force, lambda _: None)
 
 
@@ -83,6 +85,15 @@ def test_a_map_of_somebody_else_stays_where_a_folder_gets_more_maps(tmp_path: Pa
     (tmp_path / "b_wmh_prob.nii.gz").write_text("made elsewhere")
     with pytest.raises(InputError, match=r"no run of segment wrote.*: b_wmh_prob\.nii\.gz; move them"):
         run(tmp_path, FoundSubject("b", ()))
+
+
+def test_a_dicom_object_of_somebody_else_stays_where_one_would_be_written(tmp_path: Path) -> None:
+    series = FoundSubject("a", (Input(path="/series", sha256=None, series_uid="1.2", files=["1.dcm"]),))
+    (tmp_path / "a_wmh.dcm").write_text("drawn by hand")
+    with pytest.raises(InputError, match=r"no run of segment wrote.*: a_wmh\.dcm; move them"):
+        run(tmp_path, series, objects=True)
+    run(tmp_path, FoundSubject("a", ()), objects=True)
+    run(tmp_path, series)
 
 
 def test_a_json_file_beside_a_mask_goes_with_it_in_bids_alone(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from nnunetv2_sa_unet.images.quality import ImageQuality
 from nnunetv2_sa_unet.segmentation.plausibility import oddities, too_thin
 
 THICK = (3.0, 1.0, 1.0)
@@ -98,3 +99,11 @@ def test_an_image_of_which_nothing_is_left_is_refused(
 ) -> None:
     assert too_thin(volume(shape, spacing), THICK) == problem
     assert too_thin(volume((1, 60, 50)), (1.0, 1.0)) is None
+
+
+def test_what_spoils_an_image_is_a_warning() -> None:
+    quality = ImageQuality(noise=0.2, ghosting=0.1, border_cm2=0.0, top_share=None, fluid=0.9)
+    assert oddities(None, volume(), THICK, quality) == [
+        "noise of 20% of the brain's brightness (limit 8%)",
+        "ghosts beside the head of 10.0% of the brain's brightness (limit 7.0%): motion",
+    ]

@@ -141,10 +141,27 @@ def test_the_table_has_a_row_a_subject_and_empty_fields_for_what_failed(
         *("subject", "volume_ml", "lesions", "largest_ml"),
         *("lesions_below_15_mm3", "lesions_15_to_500_mm3", "lesions_500_to_4000_mm3", "lesions_from_4000_mm3"),
         *("ml_below_15_mm3", "ml_15_to_500_mm3", "ml_500_to_4000_mm3", "ml_from_4000_mm3"),
+        *("quality", "quality_noise", "quality_ghosting", "quality_border_cm2", "quality_top_share", "quality_fluid"),
         *("status", "message"),
     ]
-    assert rows[1] == ["a", "0.002", "1", "0.002", "1", "0", "0", "0", "0.002", "0.0", "0.0", "0.0", "ok", ""]
-    assert rows[2] == ["b", *[""] * 11, "failed", "cut, short"]
+    assert rows[1] == [
+        "a",
+        "0.002",
+        "1",
+        "0.002",
+        "1",
+        "0",
+        "0",
+        "0",
+        "0.002",
+        "0.0",
+        "0.0",
+        "0.0",
+        *[""] * 6,
+        "ok",
+        "",
+    ]
+    assert rows[2] == ["b", *[""] * 17, "failed", "cut, short"]
 
 
 def test_the_image_of_a_subject_is_read_again(segmentation: Segmentation) -> None:
