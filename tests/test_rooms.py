@@ -19,6 +19,7 @@ FLOORS = (
     ("nnunet", "scores", "convert", "demo"),
     ("segmentation", "study"),
     ("report",),
+    ("longitudinal",),
     ("commands",),
 )
 #: What the search of nnU-Net and the doctor's look at it are about: the trainers themselves.
