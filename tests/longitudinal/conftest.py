@@ -28,7 +28,7 @@ def scan(
     seed: int = 0,
     stretch: Sequence[float] = (1, 1, 1),
 ) -> SimpleITK.Image:
-    """A FLAIR image: scalp 115, brain about 100, ventricles 20, lesions 200; no voxel was interpolated.
+    """A FLAIR image: scalp 115, brain about 100, ventricles 20, lesions 220; no voxel was interpolated.
 
     Args:
         lesions: of the head.
@@ -47,13 +47,13 @@ def scan(
     points = (grid * spacing + origin) @ back[:3, :3].T + back[:3, 3]
     x, y, z = np.moveaxis(points * stretch, -1, 0)
     radius = np.sqrt((x / 46) ** 2 + (y / 54) ** 2 + (z / 42) ** 2)
-    texture = 12 * np.sin(x / 6) * np.cos(y / 7 + 1) * np.sin(z / 6 + 2)
+    texture = 8 * (np.sin(x / 5) + np.sin(y / 6 + 1) + np.sin(z / 5 + 2) + np.sin((x + y - z) / 8))
     ventricles = ((x / 9) ** 2 + ((y + 6) / 17) ** 2 + ((z - 4) / 9) ** 2 < 1) | (
         ((x - 12) / 5) ** 2 + ((y - 20) / 7) ** 2 + (z / 6) ** 2 < 1
     )
     values = np.select([radius > 1, radius > 0.93, radius > 0.84, ventricles], [2, 115, 8, 20], 100 + texture)
     for middle, reach in lesions:
-        values = np.where(((points - middle) ** 2).sum(-1) < reach**2, 200, values)
+        values = np.where(((points - middle) ** 2).sum(-1) < reach**2, 220, values)
     values = values + np.random.default_rng(seed).normal(0, 2, values.shape)
     made = SimpleITK.GetImageFromArray(np.rint(values.transpose(2, 1, 0)).astype(np.int16))
     made.CopyInformation(image)
