@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["cell", "is_utf8", "one_line", "printable"]
+__all__ = ["cell", "is_utf8", "one_line", "printable", "printed"]
 
 #: What begins a formula where a spreadsheet opens a table.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -26,6 +26,11 @@ def is_utf8(name: str | Path) -> bool:
 def printable(text: str | Path) -> str:
     """A name with what is no visible character written as its code: ``m\\xfcller``, ``\\x1b[31mred``."""
     return _UNSEEN.sub(_code, os.fspath(text))
+
+
+def printed(text: str) -> str:
+    """Text for a terminal: as :func:`printable`, but for line ends, tabs and the returns of progress bars."""
+    return _UNSEEN.sub(lambda match: match[0] if match[0] in "\n\r\t" else _code(match), text)
 
 
 def one_line(text: object) -> str:

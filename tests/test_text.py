@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from nnunetv2_sa_unet.text import cell, is_utf8, one_line, printable
+from nnunetv2_sa_unet.text import cell, is_utf8, one_line, printable, printed
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,10 @@ def test_a_name_is_shown_in_visible_characters(name: str, shown: str) -> None:
     assert printable(name) == shown
     assert printable(shown) == shown
     shown.encode()
+
+
+def test_printed_text_keeps_its_lines() -> None:
+    assert printed("a\tb\n50 %\r\x1b[31mred \u202e" + os.fsdecode(b"\xfc")) == "a\tb\n50 %\r\\x1b[31mred \\u202e\\xfc"
 
 
 def test_only_text_is_utf8() -> None:

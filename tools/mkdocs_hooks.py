@@ -136,7 +136,11 @@ def python_reference() -> Iterator[tuple[str, str]]:
     """A page for each room: its modules, whose docstrings mkdocstrings fills in."""
     folder = ROOT / PACKAGE
     single = [path.stem for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
-    yield "index", "\n".join(["# Python reference", *(f"::: {PACKAGE}.{name}\n" for name in single)])
+    functions = (
+        f"`from {PACKAGE} import segment, score`: [segment](segmentation.md#{PACKAGE}.segmentation.function.segment), "
+        f"[score](scores.md#{PACKAGE}.scores.function.score). Modules that belong to no room:\n"
+    )
+    yield "index", "\n".join(["# Python reference", functions, *(f"::: {PACKAGE}.{name}\n" for name in single)])
     for room in sorted(path.parent.name for path in folder.glob("*/__init__.py")):
         modules = sorted(path.relative_to(ROOT).with_suffix("") for path in (folder / room).rglob("*.py"))
         names = [".".join(path.parts).removesuffix(".__init__") for path in modules if path.parts[2] != "trainers"]

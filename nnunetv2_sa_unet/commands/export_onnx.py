@@ -7,9 +7,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_sa_unet.commands.arguments import add_trust, find_model
+from nnunetv2_sa_unet.commands.arguments import add_trust
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.weights.registry import boxed_at
+from nnunetv2_sa_unet.weights.registry import boxed_at, find_model
 
 __all__ = ["add_parser", "run"]
 

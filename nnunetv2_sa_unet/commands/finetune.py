@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_sa_unet.commands.arguments import add_device, add_trust, find_model
+from nnunetv2_sa_unet.commands.arguments import add_device, add_trust
 from nnunetv2_sa_unet.commands.plan import load_json, load_override, plans_name, write_if_allowed
 from nnunetv2_sa_unet.datasets import dataset_name, dataset_number, required_folder
 from nnunetv2_sa_unet.devices import choose_device
@@ -22,7 +22,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import sha256
 from nnunetv2_sa_unet.plans.variants import VARIANTS
 from nnunetv2_sa_unet.programs import executable
-from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS
+from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, find_model
 
 __all__ = ["PRETRAINED_KEY", "add_parser", "run"]
 

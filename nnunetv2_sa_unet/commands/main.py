@@ -18,7 +18,7 @@ from typing import Any, TextIO, cast
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.text import one_line
+from nnunetv2_sa_unet.text import one_line, printed
 
 __all__ = ["main"]
 
@@ -26,12 +26,6 @@ COMMANDS = (
     "ablate", "convert", "demo", "doctor", "evaluate", "export-onnx", "finetune", "longitudinal", "model",
     "plan", "report", "segment", "tables",
 )  # fmt: skip
-
-
-#: What a terminal obeys instead of showing it; line ends, tabs and the returns of progress bars pass.
-_CODES = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\n\r\t"}
-# Bytes of names that are no UTF-8, as Python keeps them.
-_CODES |= {0xDC00 + number: f"\\x{number:02x}" for number in range(0x80, 0x100)}
 
 
 class _Visible:
@@ -43,7 +37,7 @@ class _Visible:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return self._stream.write(text.translate(_CODES))
+        return self._stream.write(printed(text))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

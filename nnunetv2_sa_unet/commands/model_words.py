@@ -8,18 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_sa_unet.commands.arguments import add_device, add_trust, find_model
+from nnunetv2_sa_unet.commands.arguments import add_device, add_trust
 from nnunetv2_sa_unet.devices import Device
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed_at
+from nnunetv2_sa_unet.segmentation.limits import MIN_VOLUME, STEP_SIZE, THRESHOLD, Limit
+from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed_at, find_model
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.segmentation.model import Segmenter
 
-__all__ = ["add_decision", "add_model", "add_pace", "load_segmenter", "number"]
-
-#: Of the sliding window, in patches: a tenth makes 125 times as many patches as a half, and less would not end.
-_SMALLEST_STEP = 0.1
+__all__ = ["add_decision", "add_model", "add_pace", "load_segmenter", "within"]
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +36,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_decision(parser: argparse.ArgumentParser) -> None:
     """Add how probabilities become a mask: ``--threshold`` and ``--min-volume``."""
     parser.add_argument(
-        "--threshold", type=_fraction, metavar="T", help="WMH from this probability on (the most probable label)"
+        "--threshold",
+        type=within(THRESHOLD),
+        metavar="T",
+        help="WMH from this probability on (the most probable label)",
     )
     parser.add_argument(
-        "--min-volume", type=_positive, metavar="MM3", help="drop lesions of less than this many mm³ (keep all)"
+        "--min-volume",
+        type=within(MIN_VOLUME),
+        metavar="MM3",
+        help="drop lesions of less than this many mm³ (keep all)",
     )
 
 
@@ -49,7 +53,11 @@ def add_pace(parser: argparse.ArgumentParser) -> None:
     """Add how the model is run: ``-device``, ``-step_size``, ``--disable_tta``, ``-chk`` and ``--trust-model``."""
     add_device(parser, "compute")
     parser.add_argument(
-        "-step_size", type=_step, default=0.5, metavar="STEP", help="of the sliding window, in patches (0.5)"
+        "-step_size",
+        type=within(STEP_SIZE),
+        default=0.5,
+        metavar="STEP",
+        help="of the sliding window, in patches (0.5)",
     )
     parser.add_argument("--disable_tta", action="store_true", help="do not mirror: faster, less accurate")
     parser.add_argument("-chk", dest="checkpoint", metavar="NAME", help="file of each fold (checkpoint_final.pth)")
@@ -100,24 +108,16 @@ def _introduce(boxed: BoxedModel | None, device: Device, threshold: float | None
         print(f"{device.reason}: {pace}", flush=True)
 
 
-def _fraction(word: str) -> float:
-    return number(word, lambda found: 0 < found <= 1, "a number above 0 and at most 1")
+def within(limit: Limit) -> Callable[[str], float]:
+    """The ``type`` of a word that is a number within a limit."""
 
+    def read(word: str) -> float:
+        try:
+            number = float(word)
+        except ValueError:
+            number = math.nan
+        if not limit.allows(number):
+            raise argparse.ArgumentTypeError(f"expected {limit.expected}, found {word}")
+        return number
 
-def _step(word: str) -> float:
-    return number(word, lambda found: _SMALLEST_STEP <= found <= 1, f"a number from {_SMALLEST_STEP} to 1")
-
-
-def _positive(word: str) -> float:
-    return number(word, lambda found: 0 < found < math.inf, "a number above 0")
-
-
-def number(word: str, is_right: Callable[[float], bool], expected: str) -> float:
-    """A word that is a number; for the ``type`` of an argument."""
-    try:
-        found = float(word)
-    except ValueError:
-        found = math.nan
-    if not is_right(found):
-        raise argparse.ArgumentTypeError(f"expected {expected}, found {word}")
-    return found
+    return read

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_sa_unet.commands.model_words import add_decision, add_model, add_pace, load_segmenter, number
+from nnunetv2_sa_unet.commands.model_words import add_decision, add_model, add_pace, load_segmenter, within
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import held, make_writable
+from nnunetv2_sa_unet.segmentation.limits import CLEAR_ENDS
 from nnunetv2_sa_unet.text import printable
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "segment",
         help="lesion masks and a table of volumes from any FLAIR images",
         description="Segment FLAIR images with a trained model and write a mask of each, volumes.csv with a row a "
-        "subject, volumes.json with how it was made, and report.html, a page to check the masks by eye. What was done "
-        "before is kept: after an interruption give the same command again. The status is 0 only if every subject was "
-        "segmented.",
+        "subject, volumes.json with how it was made, methods.md with that in words for a paper, and report.html, a "
+        "page to check the masks by eye. What was done before is kept: after an interruption give the same command "
+        "again. The status is 0 only if every subject was segmented.",
     )
     parser.add_argument(
         "inputs",
@@ -47,7 +48,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add_decision(parser)
     parser.add_argument(
         "--clear-ends",
-        type=_below_half,
+        type=within(CLEAR_ENDS),
         metavar="FRACTION",
         help="nothing is WMH in so much of the axial slices at either end (none; Li et al. 2018: 0.125)",
     )
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunetv2_sa_unet.segmentation.exclusion import exclusion_masks
     from nnunetv2_sa_unet.segmentation.folder import RunFolder
     from nnunetv2_sa_unet.segmentation.inputs import ALTERNATIVES_FOLDER, find_subjects, is_bids
+    from nnunetv2_sa_unet.segmentation.methods import METHODS_NAME
     from nnunetv2_sa_unet.segmentation.preparation import Job
     from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
     from nnunetv2_sa_unet.segmentation.run import segment_all
@@ -115,7 +117,9 @@ def run(arguments: argparse.Namespace) -> int:
         studies = [path for path in arguments.inputs if is_bids(path)]
         if studies:
             describe_derivative(
-                output, studies[0] if len(studies) == 1 else None, ["volumes.*", "report*", ALTERNATIVES_FOLDER]
+                output,
+                studies[0] if len(studies) == 1 else None,
+                ["volumes.*", METHODS_NAME, "report*", ALTERNATIVES_FOLDER],
             )
         segmentation = folder.finish()
         status = _conclude(output, segmentation)
@@ -156,7 +160,3 @@ def _header(
     )
     left_out = [LeftOut(path=printable(each.path), reason=each.reason, harmless=each.harmless) for each in passed_over]
     return run_header(segmenter, options, left_out)
-
-
-def _below_half(word: str) -> float:
-    return number(word, lambda found: 0 < found < 0.5, "a number above 0 and below 0.5")

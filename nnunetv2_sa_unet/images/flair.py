@@ -11,7 +11,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.dicom import read_series_remarked
 from nnunetv2_sa_unet.images.volumes import constant_problem, read_remarked, shape_problem
 
-__all__ = ["read_flair"]
+__all__ = ["flair_problem", "read_flair"]
 
 
 def read_flair(path: Path, files: Sequence[str] | None = None) -> tuple[SimpleITK.Image, tuple[str, ...]]:
@@ -28,7 +28,12 @@ def read_flair(path: Path, files: Sequence[str] | None = None) -> tuple[SimpleIT
         InputError: it cannot be read, or has the same value everywhere; the message starts with a path.
     """
     image, remarks = read_remarked(path) if files is None else read_series_remarked(path, files)
-    problem = shape_problem(image) or constant_problem(image)
+    problem = flair_problem(image)
     if problem is not None:
         raise InputError(f"{path}: {problem}")
     return image, remarks
+
+
+def flair_problem(image: SimpleITK.Image) -> str | None:
+    """Say why no network can use an image."""
+    return shape_problem(image) or constant_problem(image)

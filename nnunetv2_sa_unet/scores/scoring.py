@@ -20,7 +20,8 @@ from nnunetv2_sa_unet.scores.metrics import CaseMetrics, score
 from nnunetv2_sa_unet.scores.pairs import Pair
 
 __all__ = [
-    "COLUMNS", "METRICS_NAME", "SUMMARY_NAME", "ScoredCase", "score_pair", "score_pairs", "voxel_axes", "write_metrics",
+    "COLUMNS", "METRICS_NAME", "SUMMARY_NAME", "ScoredCase", "score_images", "score_pair", "score_pairs", "voxel_axes",
+    "write_metrics",
 ]  # fmt: skip
 
 #: What ``nnUNetv2_sa_unet evaluate`` writes: a row a case, and means with their intervals. nnU-Net keeps a
@@ -56,15 +57,20 @@ def score_pair(pair: Pair) -> ScoredCase:
     """
     reference, said_of_reference = _read(pair, pair.reference)
     prediction, said_of_prediction = _read(pair, pair.prediction)
-    arrays = SimpleITK.GetArrayViewFromImage(reference), SimpleITK.GetArrayViewFromImage(prediction)
     try:
-        metrics, remarks = score(*arrays, voxel_axes(reference))
+        metrics, remarks = score_images(reference, prediction)
     except InputError as error:
         path = pair.prediction if str(error).startswith("prediction") else pair.reference
         raise InputError(f"{pair.case}: {path}: {error}") from error
     said = [f"reference: {remark}" for remark in said_of_reference]
     said += [f"prediction: {remark}" for remark in said_of_prediction]
     return ScoredCase(pair.case, metrics, (*remarks, *said))
+
+
+def score_images(reference: SimpleITK.Image, prediction: SimpleITK.Image) -> tuple[CaseMetrics, tuple[str, ...]]:
+    """Score one case whose images lie on one grid; see :func:`.metrics.score` for what is returned and raised."""
+    arrays = SimpleITK.GetArrayViewFromImage(reference), SimpleITK.GetArrayViewFromImage(prediction)
+    return score(*arrays, voxel_axes(reference))
 
 
 def score_pairs(pairs: Sequence[Pair], processes: int, progress: bool = False) -> list[ScoredCase]:

@@ -5,27 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import SimpleITK
 
 from nnunetv2_sa_unet.files import below, complete_or_absent, sha256
 from nnunetv2_sa_unet.images.bids import sidecar_path, write_sidecar
-from nnunetv2_sa_unet.images.geometry import image_like
-from nnunetv2_sa_unet.images.masks import WMH
 from nnunetv2_sa_unet.images.writing import read_back
-from nnunetv2_sa_unet.scores.lesion_sizes import LesionLoad, lesion_load, without_small
 from nnunetv2_sa_unet.segmentation.decision import Prediction
-from nnunetv2_sa_unet.segmentation.ends import end_slices
 from nnunetv2_sa_unet.segmentation.maps import write_alternatives
 from nnunetv2_sa_unet.segmentation.ownership import planned_files
+from nnunetv2_sa_unet.segmentation.pipeline import Decided, decide
 from nnunetv2_sa_unet.segmentation.preparation import Job, Prepared, failed_unexpectedly
-from nnunetv2_sa_unet.segmentation.record import Options, Subject
+from nnunetv2_sa_unet.segmentation.record import Subject
 from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
 
 __all__ = ["export"]
-
-_Labels = npt.NDArray[np.integer[Any]]
 
 
 def export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Subject:
@@ -50,23 +43,25 @@ def export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Sub
 
 
 def _export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Subject:
-    options, found, prediction = job.options, prepared.found, prepared.prediction
+    options, found, ready, prediction = job.options, prepared.found, prepared.ready, prepared.prediction
     if prediction is None:
         assert logits is not None
         prediction = job.segmenter.finish(
-            logits, prepared.properties, options.probabilities or options.threshold is not None
+            logits, ready.properties, options.probabilities or options.threshold is not None
         )
+    # In BIDS masks are binary.
+    decided = decide(ready, prediction, options.decision, keeps_others=found.volume is None)
     mask = below(job.folder, found.mask)
-    image, load = _write_mask(job, prepared, prediction.decided(options.threshold), mask)
-    stored = prepared.earlier or _write_maps(job, prepared, prediction, image)
+    _write_mask(job, prepared, decided, mask)
+    stored = prepared.earlier or _write_maps(job, prepared, prediction)
     if found.volume is not None:
         for path in (mask, *([] if stored.probabilities is None else [below(job.folder, stored.probabilities)])):
             with writing(sidecar_path(path), 0):
                 write_sidecar(path, found.volume)
     return Subject(
         subject=found.name,
-        status="warning" if prepared.remarks else "ok",
-        message="; ".join([*prepared.remarks, *prepared.notes]),
+        status="warning" if ready.remarks else "ok",
+        message="; ".join([*ready.remarks, *ready.notes]),
         inputs=prepared.inputs,
         exclude=prepared.exclude,
         mask=found.mask.as_posix(),
@@ -75,59 +70,38 @@ def _export(job: Job, prepared: Prepared, logits: npt.NDArray[Any] | None) -> Su
         probabilities_sha256=stored.probabilities_sha256,
         alternatives=stored.alternatives,
         alternatives_sha256=stored.alternatives_sha256,
-        orientation=prepared.grid.code,
+        orientation=ready.grid.code,
         decision=options.decision,
         made_with=stored.made_with,
-        **vars(load),
+        **vars(decided.load),
     )
 
 
-def _write_mask(job: Job, prepared: Prepared, labels: _Labels, path: Path) -> tuple[SimpleITK.Image, LesionLoad]:
-    """Write the mask; return an image with the geometry of all files of the subject, and what the mask holds."""
-    grid = prepared.grid
-    with writing(path, labels.nbytes), complete_or_absent(path) as temporary:
-        job.segmenter.write_labels(labels, temporary, prepared.properties)
-        image = read_back(temporary, labels)
-        written = SimpleITK.GetArrayFromImage(image)
-        if prepared.turned_back:
-            written = grid.to_stored(written)
-            image = grid.image(written)
-        voxel_mm3 = float(np.prod(image.GetSpacing()))
-        values = _edited(written, prepared, job.options, voxel_mm3)
-        # What needs no edit stays as nnU-Net wrote it.
-        if prepared.turned_back or not np.array_equal(values, written):
-            write_image(image_like(values, image), temporary, compressed=True)
-        load = lesion_load(values == WMH, voxel_mm3)
-    return image, load
+def _write_mask(job: Job, prepared: Prepared, decided: Decided, path: Path) -> None:
+    grid, first = prepared.ready.grid, prepared.inputs[0]
+    source = Path(first.path)
+    with writing(path, decided.labels.nbytes), complete_or_absent(path) as temporary:
+        if decided.is_edited or first.files is not None or not job.segmenter.writes_as_nnunet(grid, source):
+            write_image(grid.image(decided.labels), temporary, compressed=True)
+        else:
+            job.segmenter.write_as_nnunet(grid.to_model(decided.labels), temporary, source)
+            read_back(temporary, decided.labels)
 
 
-def _write_maps(job: Job, prepared: Prepared, prediction: Prediction, like: SimpleITK.Image) -> Subject:
+def _write_maps(job: Job, prepared: Prepared, prediction: Prediction) -> Subject:
     """Write what lets a later run decide anew, if it is asked for; return a row that knows of nothing else."""
-    found = prepared.found
+    found, grid = prepared.found, prepared.ready.grid
     row = Subject(subject=found.name, status="ok", message="", inputs=[], made_with=dict(job.made_with))
     if not job.options.probabilities:
         return row
     assert prediction.probability is not None
     path = below(job.folder, found.probabilities)
     with writing(path, prediction.probability.nbytes), complete_or_absent(path) as temporary:
-        write_image(image_like(prepared.grid.to_stored(prediction.probability), like), temporary, compressed=True)
+        write_image(grid.image(grid.to_stored(prediction.probability)), temporary, compressed=True)
     names: dict[str, str] = {"probabilities": found.probabilities.as_posix(), "probabilities_sha256": sha256([path])}
     if prediction.alternatives is not None:
         path = below(job.folder, found.alternatives)
         with writing(path, 3 * prediction.labels.nbytes), complete_or_absent(path) as temporary:
-            write_alternatives(prediction.alternatives, prepared.grid, temporary)
+            write_alternatives(prediction.alternatives, grid, temporary)
         names |= {"alternatives": found.alternatives.as_posix(), "alternatives_sha256": sha256([path])}
     return row.model_copy(update=names)
-
-
-def _edited(labels: _Labels, prepared: Prepared, options: Options, voxel_mm3: float) -> _Labels:
-    """What the options leave of the WMH, and in BIDS, whose masks are binary, nothing but it."""
-    wmh = labels == WMH
-    if prepared.excluded is not None:
-        wmh &= ~prepared.excluded
-    if options.clear_ends is not None:
-        wmh &= ~end_slices(labels.shape, prepared.grid.stored_code, options.clear_ends)
-    if options.min_volume_mm3 is not None:
-        wmh = without_small(wmh, voxel_mm3, options.min_volume_mm3)
-    others = 0 if prepared.found.volume is not None else np.where(labels == WMH, 0, labels)
-    return np.where(wmh, WMH, others).astype(labels.dtype)

@@ -19,9 +19,10 @@ import torch
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import sha256
 from nnunetv2_sa_unet.images.masks import WMH
+from nnunetv2_sa_unet.images.nifti import is_nifti
 from nnunetv2_sa_unet.nnunet.loading import all_folds, load_model
 from nnunetv2_sa_unet.segmentation.decision import Prediction
-from nnunetv2_sa_unet.segmentation.orientation import model_orientation
+from nnunetv2_sa_unet.segmentation.orientation import Grid, model_orientation, nibabel_geometry
 from nnunetv2_sa_unet.segmentation.record import Model
 from nnunetv2_sa_unet.weights.registry import boxed_at
 
@@ -56,6 +57,7 @@ class Segmenter:
         mirrors: whether predictions of mirrored images are averaged: wanted, and the model allows it.
         spacing: that images are resampled to in mm, (z, y, x) or, of a 2d model, (y, x).
         orientation: that images must be turned to before :meth:`prepare` sees them.
+        threads: of torch; the last bits of what the network says depend on it.
 
     Raises:
         InputError: the folder is no model, lacks a fold, cannot be loaded, or is a kind of model that cannot be used
@@ -79,7 +81,7 @@ class Segmenter:
         self._predictor = predictor = loaded.predictor
         self._reader = predictor.plans_manager.image_reader_writer_class()
         self._preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
-        self._threads = torch.get_num_threads()
+        self.threads: int = torch.get_num_threads()
         self._wmh = _wmh_channel(folder, predictor.label_manager)
         labels = predictor.label_manager
         self._knows_wmh_alone = not labels.has_regions and list(labels.all_labels) == [0, WMH]
@@ -111,33 +113,26 @@ class Segmenter:
         """Whether the model has a probability of WMH alone."""
         return self._wmh is not None
 
-    def reads(self, path: Path) -> bool:
-        """Whether the model's reader takes files of this ending; if not they have to come as NIfTI."""
-        return path.name.lower().endswith((".nii", *self._reader.supported_file_endings))
-
-    def prepare(self, files: Sequence[Path]) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Read and preprocess an image.
+    def prepare(self, values: npt.NDArray[np.float32], spacing: Sequence[float]) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Preprocess an image.
 
         Args:
-            files: one a channel, which :meth:`reads` takes, in the :attr:`orientation` of the model.
+            values: (channels, z, y, x), in the :attr:`orientation` of the model.
+            spacing: of its voxels in mm (z, y, x).
 
         Returns:
             The image (channels, z, y, x) for :meth:`predict` and nnU-Net's properties for :meth:`finish`.
         """
         predictor = self._predictor
-        image, _, properties = self._preprocessor.run_case(
-            [str(file) for file in files],
+        image, _, properties = self._preprocessor.run_case_npy(
+            values,
             None,
+            {"spacing": list(spacing)},
             predictor.plans_manager,
             predictor.configuration_manager,
             predictor.dataset_json,
         )
         return torch.from_numpy(image).to(dtype=torch.float32, memory_format=torch.contiguous_format), properties
-
-    def properties(self, files: Sequence[Path]) -> dict[str, Any]:
-        """What :meth:`write_labels` needs of an image that goes through no network; see :meth:`prepare`."""
-        _, properties = self._reader.read_images([str(file) for file in files])
-        return dict(properties)
 
     def predict(self, image: torch.Tensor) -> npt.NDArray[Any]:
         """The logits (heads, z, y, x) of a prepared image, averaged over the folds."""
@@ -161,7 +156,7 @@ class Segmenter:
             labels_manager,
             properties,
             return_probabilities=with_probability,
-            num_threads_torch=self._threads,
+            num_threads_torch=self.threads,
         )
         if not with_probability:
             return Prediction(found)
@@ -181,9 +176,28 @@ class Segmenter:
         slabs = np.array_split(heads, max(1, heads.shape[1] // _SLAB), axis=1)
         return np.concatenate([self._predictor.label_manager.convert_probabilities_to_segmentation(s) for s in slabs])
 
-    def write_labels(self, labels: _Labels, path: Path, properties: dict[str, Any]) -> None:
-        """Write labels (z, y, x) of :meth:`finish` as an image with the geometry of what :meth:`prepare` read."""
-        self._reader.write_seg(labels, str(path), properties)
+    def write_as_nnunet(self, labels: _Labels, path: Path, source: Path) -> None:
+        """Write labels with the bytes that nnU-Net's command gives them.
+
+        Args:
+            labels: (z, y, x) in the :attr:`orientation` of the model.
+            path: to write.
+            source: the NIfTI file of the image, for whose geometry :meth:`writes_as_nnunet` holds.
+        """
+        self._reader.write_seg(labels, str(path), nibabel_geometry(source))
+
+    def writes_as_nnunet(self, grid: Grid, source: Path) -> bool:
+        """Whether only nnU-Net's own writer gives a mask the bytes of nnU-Net's command: it is one that uses nibabel.
+
+        The command must see the image as we do, too.
+
+        Args:
+            grid: of the image.
+            source: its file.
+        """
+        by_nibabel = type(self._reader).__name__.startswith("NibabelIO")
+        alike = self.orientation.source == "reader" or not grid.is_turned
+        return by_nibabel and alike and is_nifti(source) and grid.is_read_alike(source)
 
     def _refuse_other_kinds(self, folder: Path) -> None:
         if ".nii.gz" not in self._reader.supported_file_endings:

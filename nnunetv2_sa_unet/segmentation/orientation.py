@@ -7,6 +7,7 @@ upwards.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.volumes import read_header
 from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY, direction_code
 
-__all__ = ["Grid", "ModelOrientation", "model_orientation"]
+__all__ = ["Grid", "ModelOrientation", "model_orientation", "nibabel_geometry"]
 
 #: Axial slices as DICOM stores them, from below.
 MOST_NATURAL = "LPS"
@@ -41,11 +42,6 @@ class ModelOrientation:
 
     code: str
     source: str
-
-    @property
-    def is_made_by_reader(self) -> bool:
-        """Whether the model's reader turns images, and masks back, so that both are as in nnU-Net's own commands."""
-        return self.source == "reader"
 
 
 def model_orientation(
@@ -97,21 +93,20 @@ class Grid:
         affine[:2] *= -1
         return affine
 
-    def is_read_alike(self, file: Path | None) -> bool:
-        """Whether nnU-Net's turning readers find the image where it is, and turn it as :meth:`turned` does.
+    @property
+    def voxel_mm3(self) -> float:
+        """The volume of a voxel in mm³."""
+        return float(math.prod(self._spacing))
+
+    def is_read_alike(self, file: Path) -> bool:
+        """Whether nibabel, and nnU-Net's readers that use it, find the image in a NIfTI file where it is.
 
         They differ in files that contradict themselves, and in images that lie between two orientations.
-
-        Args:
-            file: as it is stored; None if it is to be written.
         """
-        affine: Any = self.affine
-        if file is not None:
-            image: Any = nibabel.load(file)
-            if image.shape != self._size or not np.allclose(image.affine, affine, rtol=1e-3, atol=1e-3):
-                return False
-            affine = image.affine
-        return "".join(nibabel.aff2axcodes(affine)) == self.stored_code  # type: ignore[no-untyped-call]
+        image: Any = nibabel.load(file)
+        if image.shape != self._size or not np.allclose(image.affine, self.affine, rtol=1e-3, atol=1e-3):
+            return False
+        return "".join(nibabel.aff2axcodes(image.affine)) == self.stored_code  # type: ignore[no-untyped-call]
 
     @property
     def is_turned(self) -> bool:
@@ -141,6 +136,14 @@ class Grid:
         image.SetOrigin(self._origin)
         image.SetDirection(self._direction)
         return image
+
+
+def nibabel_geometry(file: Path) -> dict[str, Any]:
+    """What nnU-Net's writers that use nibabel need to know of the image in a NIfTI file, from its header alone."""
+    untyped: Any = nibabel.orientations
+    image: Any = nibabel.load(file)
+    turn = untyped.inv_ornt_aff(untyped.io_orientation(image.affine), image.shape)
+    return {"nibabel_stuff": {"original_affine": image.affine, "reoriented_affine": image.affine @ turn}}
 
 
 def _code_of_file(path: Path) -> str | None:

@@ -31,11 +31,11 @@ _FEW_VALUES = 16
 _THICK = 2.0
 
 
-def oddities(path: Path, image: SimpleITK.Image, model_spacing: Sequence[float]) -> list[str]:
+def oddities(path: Path | None, image: SimpleITK.Image, model_spacing: Sequence[float]) -> list[str]:
     """Say what is odd about an image, one entry a finding.
 
     Args:
-        path: of the file, or of a DICOM series its folder.
+        path: of the file, or of a DICOM series its folder; None if there is neither.
         image: 3D, of one channel, as the model sees it.
         model_spacing: that the model resamples to, in mm, (z, y, x) or (y, x).
     """
@@ -58,7 +58,7 @@ def too_thin(image: SimpleITK.Image, model_spacing: Sequence[float]) -> str | No
     return None
 
 
-def _geometry(path: Path, image: SimpleITK.Image, model_spacing: Sequence[float]) -> Iterator[str]:
+def _geometry(path: Path | None, image: SimpleITK.Image, model_spacing: Sequence[float]) -> Iterator[str]:
     size, spacing = np.array(image.GetSize()), np.array(image.GetSpacing())
     if 1 in size and len(model_spacing) == 3:
         yield "a single slice, and the model is 3D"
@@ -66,7 +66,7 @@ def _geometry(path: Path, image: SimpleITK.Image, model_spacing: Sequence[float]
         yield f"extent {_times(spacing * size)} mm; a head's lies between {_EXTENT[0]} and {_EXTENT[1]} mm"
     if not _all_within(spacing, _VOXEL):
         yield f"voxel {_times(spacing)} mm; expected edges between {_VOXEL[0]} and {_VOXEL[1]} mm"
-    if _is_nifti_without_orientation(path):
+    if path is not None and _is_nifti_without_orientation(path):
         yield "orientation unknown: qform and sform codes of the NIfTI header are 0"
     elif len(model_spacing) == 3 and _sliced_otherwise(spacing[::-1], np.array(model_spacing)):
         yield "its slices are thick along another axis than those of the images that the model was trained on"

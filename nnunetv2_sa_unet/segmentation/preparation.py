@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import SimpleITK
-import torch
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import below, sha256, temporary_beside
+from nnunetv2_sa_unet.files import below, sha256
 from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.geometry import geometry_differences
-from nnunetv2_sa_unet.images.masks import BoolArray
 from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.segmentation.decision import Prediction
-from nnunetv2_sa_unet.segmentation.ends import describe_ends
 from nnunetv2_sa_unet.segmentation.exclusion import read_exclusion
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
 from nnunetv2_sa_unet.segmentation.maps import read_prediction
 from nnunetv2_sa_unet.segmentation.model import Segmenter
 from nnunetv2_sa_unet.segmentation.orientation import Grid
-from nnunetv2_sa_unet.segmentation.plausibility import oddities, too_thin
+from nnunetv2_sa_unet.segmentation.pipeline import Ready, make_ready
 from nnunetv2_sa_unet.segmentation.record import Input, Options, Subject
-from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
 
-__all__ = ["Job", "Prepared", "Settled", "failed", "failed_unexpectedly", "prepare"]
+__all__ = ["Job", "Prepared", "Settled", "failed", "failed_unexpectedly", "prepare", "read_channels"]
 
 
 @dataclass(frozen=True)
@@ -61,13 +55,7 @@ class Prepared:
         found: the subject.
         inputs: hashed.
         exclude: mask where nothing is WMH, hashed.
-        excluded: its voxels on the stored grid (z, y, x).
-        remarks: what is odd, which makes a warning.
-        notes: what was assumed, which makes none.
-        grid: of the image.
-        turned_back: whether labels of the model's writer have to be turned back.
-        properties: for the model's writer.
-        image: for the network (channels, z, y, x); None if there is a prediction.
+        ready: its image; has none for the network if there is a prediction.
         prediction: that an earlier run stored, on the grid of the model.
         earlier: the row of the run that stored it.
     """
@@ -75,15 +63,13 @@ class Prepared:
     found: FoundSubject
     inputs: list[Input]
     exclude: Input | None
-    excluded: BoolArray | None
-    remarks: list[str]
-    notes: list[str]
-    grid: Grid
-    turned_back: bool
-    properties: dict[str, Any]
-    image: torch.Tensor | None = None
+    ready: Ready
     prediction: Prediction | None = None
     earlier: Subject | None = None
+
+    def without_image(self) -> Prepared:
+        """The same, once the network has seen the image."""
+        return replace(self, ready=replace(self.ready, image=None))
 
 
 @dataclass(frozen=True)
@@ -95,11 +81,7 @@ class Settled:
 
 
 def prepare(job: Job, found: FoundSubject) -> Prepared | Settled:
-    """Make a subject ready, or say that it failed, or that it was done before.
-
-    Raises:
-        FolderError: nothing can be written to the folder of the run.
-    """
+    """Make a subject ready, or say that it failed, or that it was done before."""
     inputs = list(found.inputs)
     try:
         inputs = [_hashed(each) for each in inputs]
@@ -115,8 +97,6 @@ def prepare(job: Job, found: FoundSubject) -> Prepared | Settled:
             return Settled(earlier.model_copy(update=now), False)
         stored = earlier if earlier.probabilities and _are_intact(job, earlier, with_mask=False) else None
         return _read(job, found, inputs, exclude, stored)
-    except FolderError:
-        raise
     except InputError as error:
         return Settled(failed(found, inputs, str(error)), True)
     except Exception as error:
@@ -138,45 +118,27 @@ def failed_unexpectedly(found: FoundSubject, inputs: list[Input], error: Excepti
 def _read(
     job: Job, found: FoundSubject, inputs: list[Input], exclude: Input | None, stored: Subject | None
 ) -> Prepared:
-    segmenter = job.segmenter
-    images, said = _images(inputs)
-    remarks = [*([found.remark] if found.remark else []), *said]
-    excluded = None if exclude is None else read_exclusion(Path(exclude.path), images[0])
-    grid = Grid(images[0], segmenter.orientation.code)
-    notes = []
-    if grid.is_turned and segmenter.orientation.source == "assumed":
-        notes.append(
-            f"turned from {grid.stored_code} to {grid.code}, in which the model's training images are assumed to be "
-            "stored"
-        )
-    if job.options.clear_ends is not None:
-        notes.append(describe_ends(images[0].GetSize()[::-1], grid.stored_code, job.options.clear_ends))
-    turned = [grid.turned(image) for image in images]
-    problem = too_thin(turned[0], segmenter.spacing)
-    if problem is not None:
-        raise InputError(f"{inputs[0].path}: {problem}")
-    remarks += oddities(Path(inputs[0].path), turned[0], segmenter.spacing)
-    # None for what no reader of the model can take as it is.
-    stored_files = [Path(o.path) if o.files is None and segmenter.reads(Path(o.path)) else None for o in inputs]
-    reader_turns = segmenter.orientation.is_made_by_reader
-    by_reader = reader_turns and all(map(grid.is_read_alike, stored_files))
-    turned_by_us = grid.is_turned and not by_reader
-    is_rewritten = turned_by_us or (reader_turns and not by_reader)
-    with ExitStack() as stack:
-        known = [None if is_rewritten else file for file in stored_files]
-        files = _files(job, found, known, images if by_reader else turned, stack)
-        # Of large volumes nothing is kept that is not needed any more.
-        del images, turned
-        rest = (found, inputs, exclude, excluded, remarks, notes, grid, turned_by_us)
-        if stored is not None:
-            prediction = read_prediction(job.folder, stored, grid)
-            return Prepared(*rest, segmenter.properties(files), prediction=prediction, earlier=stored)
-        network_input, properties = segmenter.prepare(files)
-    return Prepared(*rest, properties, image=network_input)
+    images, said = read_channels(inputs)
+    ready = make_ready(
+        job.segmenter,
+        images,
+        inputs[0].path,
+        Path(inputs[0].path),
+        excluded=None if exclude is None else read_exclusion(Path(exclude.path), images[0]),
+        clear_ends=job.options.clear_ends,
+        remarks=[*([found.remark] if found.remark else []), *said],
+        is_predicted=stored is not None,
+    )
+    prediction = None if stored is None else read_prediction(job.folder, stored, ready.grid)
+    return Prepared(found, inputs, exclude, ready, prediction, stored)
 
 
-def _images(inputs: Sequence[Input]) -> tuple[list[SimpleITK.Image], list[str]]:
-    """The images of all channels, which lie on one grid, and remarks on how they were read."""
+def read_channels(inputs: Sequence[Input]) -> tuple[list[SimpleITK.Image], list[str]]:
+    """Read the images of all channels, and remarks on how they were read.
+
+    Raises:
+        InputError: one cannot be used, or they do not lie on one grid.
+    """
     images: list[SimpleITK.Image] = []
     remarks: list[str] = []
     for one in inputs:
@@ -188,25 +150,6 @@ def _images(inputs: Sequence[Input]) -> tuple[list[SimpleITK.Image], list[str]]:
         if differences:
             raise InputError(f"{one.path}: not on the grid of {Path(inputs[0].path).name}: {'; '.join(differences)}")
     return images, remarks
-
-
-def _files(
-    job: Job,
-    found: FoundSubject,
-    files: Sequence[Path | None],
-    images: Sequence[SimpleITK.Image],
-    stack: ExitStack,
-) -> list[Path]:
-    """The files that the model's reader reads: those of the user, and for None one that the stack removes again."""
-    read = []
-    for index, (file, image) in enumerate(zip(files, images, strict=True)):
-        if file is None:
-            place = below(job.folder, f"{found.name}_{index:04}.nii")
-            with writing(place, 0):
-                file = stack.enter_context(temporary_beside(place))
-            write_image(image, file, compressed=False)
-        read.append(file)
-    return read
 
 
 def _hashed(one: Input) -> Input:

@@ -11,7 +11,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +84,14 @@ class _Flow:
             if len(self._exports) > _AHEAD:
                 self._exports.popleft().result()
             logits = None
-            if prepared.image is not None:
+            if prepared.ready.image is not None:
                 try:
-                    logits = self._job.segmenter.predict(prepared.image)
+                    logits = self._job.segmenter.predict(prepared.ready.image)
                 except Exception as error:
                     del self._voxels[found.name]
                     self._done(failed_unexpectedly(found, prepared.inputs, error), True)
                     continue
-            self._exports.append(self._exporting.submit(self._export, replace(prepared, image=None), logits))
+            self._exports.append(self._exporting.submit(self._export, prepared.without_image(), logits))
             del prepared, logits
         while self._exports:
             self._exports.popleft().result()

@@ -158,7 +158,7 @@ def test_five_of_eight_are_broken_and_three_are_segmented(model, tmp_path, write
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert page.count('<section class="subject') == 8
     assert all(f'href="#subject-{name}"' in page for name in table)
-    tables = {"volumes.csv", "volumes.json", "report", "report.html"}
+    tables = {"methods.md", "volumes.csv", "volumes.json", "report", "report.html"}
     masks = {path.name for path in (tmp_path / "out").iterdir()} - tables
     assert masks == {f"{name}_wmh.nii.gz" for name in table if name not in failed}
     printed = capsys.readouterr().out
@@ -177,10 +177,8 @@ KILLED_AT = [
     ("nnunetv2_sa_unet.report.writing.render_page", 1),
 ]
 ALSO_KILLED_AT = [
-    # While a series lies beside the masks as a temporary NIfTI file.
     (f"{SEGMENTER}.prepare", 4),
     (f"{SEGMENTER}.finish", 3),
-    (f"{SEGMENTER}.write_labels", 1),
     # The table, without its name.
     ("nnunetv2_sa_unet.files.os.replace", 14),
     # In the report, between the two files of a subject.
@@ -207,7 +205,7 @@ def test_a_kill_at_any_moment_and_the_same_command_give_the_same_files(model, fo
     assert json.loads(completed.stdout.splitlines()[-1]) == [1] * len(runs)
     expected = tree(tmp_path / "out0")
     # A mask, two files of maps and two of the report for each subject that could be segmented.
-    assert len(expected) == 4 * 5 + 2 + len({*SCRIPTS_AND_STYLES, "report.html", "files.json"})
+    assert len(expected) == 4 * 5 + 3 + len({*SCRIPTS_AND_STYLES, "report.html", "files.json"})
     for place, *point in runs[1:]:
         assert tree(Path(place)) == expected, point
 
@@ -233,17 +231,17 @@ def test_a_lack_of_memory_is_the_trouble_of_one_subject(model, folder, tmp_path,
 
 
 def test_any_trouble_of_an_export_is_that_of_one_subject(model, folder, tmp_path, monkeypatch, capsys):
-    from nnunetv2_sa_unet.segmentation import export
+    from nnunetv2_sa_unet.segmentation import pipeline
 
-    original = export.lesion_load
+    original = pipeline.lesion_load
 
     def broken(wmh, voxel_mm3):
-        if export.lesion_load is broken:
-            monkeypatch.setattr(export, "lesion_load", original)
+        if pipeline.lesion_load is broken:
+            monkeypatch.setattr(pipeline, "lesion_load", original)
             raise ValueError("operands could not be broadcast")
         return original(wmh, voxel_mm3)
 
-    monkeypatch.setattr(export, "lesion_load", broken)
+    monkeypatch.setattr(pipeline, "lesion_load", broken)
     assert segment(model, tmp_path / "out", folder, "--no-report", "--probabilities") == 1
     failed = [row for row in rows(tmp_path / "out").values() if row["status"] == "failed"]
     assert [row["message"] for row in failed] == ["ValueError: operands could not be broadcast"]
@@ -283,7 +281,7 @@ def test_ctrl_c_leaves_a_table_of_what_is_done(model, folder, tmp_path, monkeypa
     assert segment(model, tmp_path / "out", folder) == 130
     assert list(rows(tmp_path / "out")) == ["s0"]
     assert "stopped after 1 of 3 subjects" in capsys.readouterr().out
-    assert set(tree(tmp_path / "out")) == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json"}
+    assert set(tree(tmp_path / "out")) == {"s0_wmh.nii.gz", "methods.md", "volumes.csv", "volumes.json"}
     assert segment(model, tmp_path / "out", folder) == 0
     assert list(rows(tmp_path / "out")) == ["s0", "s1", "s2"]
 
@@ -331,9 +329,9 @@ def test_other_options_need_force_which_starts_over(model, folder, tmp_path, cap
     assert segment(model, output, folder / "s0_0000.nii.gz", "--threshold", "0.2", "--force") == 0
     left = set(tree(output)) - {f"report/{name}" for name in (*SCRIPTS_AND_STYLES, "files.json")}
     of_the_report = {"report.html", "report/slices/s0.jpg", "report/volumes/s0.js"}
-    assert left == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json", *of_the_report}
+    assert left == {"s0_wmh.nii.gz", "methods.md", "volumes.csv", "volumes.json", *of_the_report}
     assert segment(model, tmp_path / "bare", folder / "s0_0000.nii.gz", "--no-report") == 0
-    assert set(tree(tmp_path / "bare")) == {"s0_wmh.nii.gz", "volumes.csv", "volumes.json"}
+    assert set(tree(tmp_path / "bare")) == {"s0_wmh.nii.gz", "methods.md", "volumes.csv", "volumes.json"}
 
 
 def test_maps_decide_anew_as_a_run_of_the_network_would(model, folder, tmp_path, monkeypatch):

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
 import torch
 
+import nnunetv2_sa_unet
 from nnunetv2_sa_unet.commands.main import main
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.images.geometry import geometry_differences
+from nnunetv2_sa_unet.images.in_memory import as_sitk
 from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY
+from nnunetv2_sa_unet.segmentation import function
+from nnunetv2_sa_unet.segmentation.model import Segmenter
 from nnunetv2_sa_unet.segmentation.record_files import read_segmentation
 
 ORDERS = ("LPS", "RAS", "LAS", "PSR", "AIL", "SRP", "IPL", "RSA", "PLI")
@@ -176,3 +186,96 @@ def test_rows_of_versions_that_turned_nothing_are_done_again_where_that_matters(
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
     assert [line.endswith("(done before)") for line in lines] == [True, False]
     assert (output / "volumes.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("reader", ["SimpleITKIO", "NibabelIOWithReorient"])
+def test_what_a_program_holds_gets_the_masks_of_the_command(make_model, tmp_path, write_series, capfd, reader):
+    model = make_model("3d_fullres", reader)
+    whole = image(tilted=False)
+    folder = write_orders(tmp_path / "in", whole, ("LPS", "PSR", "RAS"))
+    write_series(tmp_path / "scan", SimpleITK.GetArrayFromImage(whole), spacing=SPACING)
+    exclude = SimpleITK.GetImageFromArray(np.random.default_rng(1).integers(0, 2, SHAPE).astype(np.uint8))
+    exclude.CopyInformation(whole)
+    masks = write_orders(tmp_path / "exclude", exclude, ("LPS", "PSR", "RAS"))
+    options = ("--probabilities", "--threshold", "0.34", "--min-volume", "200", "--clear-ends", "0.1")
+    assert segment(model, tmp_path / "out", folder, tmp_path / "scan", *options, "--exclude", masks) == 0
+    same = {"model": model, "device": "cpu", "mirroring": False}
+    same |= {"threshold": 0.34, "min_volume": 200, "clear_ends": 0.1}
+    files = set(tmp_path.rglob("*"))
+    threads = torch.get_num_threads()
+    capfd.readouterr()
+    for row in read_segmentation(tmp_path / "out").subjects:
+        path = tmp_path / "scan" if row.subject == "scan" else folder / f"{row.subject}.nii.gz"
+        mask = masks / path.name
+        first = nnunetv2_sa_unet.segment(path, exclude=mask if mask.exists() else None, **same)
+        found = [first]
+        if mask.exists():
+            held, excluded = SimpleITK.ReadImage(str(path)), SimpleITK.ReadImage(str(mask))
+            arrays = SimpleITK.GetArrayFromImage(held), SimpleITK.GetArrayFromImage(excluded)
+            geometry = {"spacing": held.GetSpacing()[::-1], "orientation": row.subject[::-1]}
+            found += [
+                nnunetv2_sa_unet.segment(held, exclude=excluded, **same),
+                nnunetv2_sa_unet.segment(nibabel.load(path), exclude=nibabel.load(mask), **same),
+                nnunetv2_sa_unet.segment(arrays[0], exclude=arrays[1], **geometry, **same),
+            ]
+            assert [type(each.mask) for each in found[1:]] == [SimpleITK.Image, nibabel.Nifti1Image, np.ndarray]
+            np.testing.assert_allclose(found[2].mask.affine, nibabel.load(path).affine)
+        for each in found:
+            expected = [SimpleITK.ReadImage(str(tmp_path / "out" / name)) for name in (row.mask, row.probabilities)]
+            for ours, theirs in zip((each.mask, each.probability), expected, strict=True):
+                if not isinstance(ours, np.ndarray):
+                    ours = as_sitk(ours, None, None)
+                    assert geometry_differences(theirs, ours) == []
+                    ours = SimpleITK.GetArrayFromImage(ours)
+                assert ours.dtype == SimpleITK.GetArrayFromImage(theirs).dtype
+                np.testing.assert_array_equal(ours, SimpleITK.GetArrayFromImage(theirs))
+            for name in ("volume_ml", "lesions", "largest_ml", "lesions_by_size", "ml_by_size"):
+                assert getattr(each, name) == getattr(row, name)
+            assert "; ".join([*each.remarks, *each.notes]) == row.message
+            assert each.model == read_segmentation(tmp_path / "out").model
+    # Or else the comparison says little.
+    assert first.lesions > 0
+    # The model was loaded once.
+    assert function._loaded.cache_info().currsize == 1
+    assert capfd.readouterr() == ("", "")
+    assert set(tmp_path.rglob("*")) == files
+    assert torch.get_num_threads() == threads
+
+
+def test_threads_that_call_at_once_get_what_they_get_alone(make_model, monkeypatch):
+    loaded = []
+
+    class Counted(Segmenter):
+        def __init__(self, *arguments):
+            loaded.append(arguments)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(function, "Segmenter", Counted)
+    function._loaded.cache_clear()
+    images = [image((4, 16, 16 + number)) for number in range(3)]
+    options = {"model": make_model(), "device": "cpu", "mirroring": False}
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(lambda each: nnunetv2_sa_unet.segment(each, **options), images))
+    assert len(loaded) == 1
+    for each, found in zip(images, together, strict=True):
+        alone = nnunetv2_sa_unet.segment(each, **options)
+        np.testing.assert_array_equal(*(SimpleITK.GetArrayFromImage(one.mask) for one in (alone, found)))
+    function._loaded.cache_clear()
+
+
+def test_a_folder_of_two_images_is_not_one(make_model, tmp_path):
+    folder = write_orders(tmp_path / "in", image(), ("LPS", "RAS"))
+    with pytest.raises(InputError, match=r"in: found 2 images \(LPS, RAS …\), expected one"):
+        nnunetv2_sa_unet.segment(folder, model=make_model(), device="cpu")
+
+
+@pytest.mark.skipif("SA_UNET_SOURCE" not in os.environ, reason="SA_UNET_SOURCE is set by `make test`")
+def test_the_example_of_the_page_runs(make_model, tmp_path, monkeypatch, capsys):
+    page = Path(os.environ["SA_UNET_SOURCE"], "docs/how-to/python.md").read_text(encoding="utf-8")
+    example = page.partition("## An example")[2].split("```python\n")[1].partition("```")[0]
+    small = partial(nnunetv2_sa_unet.segment, model=make_model(), mirroring=False, step_size=1)
+    monkeypatch.setattr(nnunetv2_sa_unet, "segment", small, raising=False)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert nibabel.load("mask.nii.gz").get_data_dtype() == np.uint8
+    assert capsys.readouterr().out.splitlines()[-1].startswith("CaseMetrics(dice=")

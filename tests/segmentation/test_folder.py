@@ -107,7 +107,7 @@ def test_a_row_is_on_the_disk_as_soon_as_its_subject_is_done(place: Place) -> No
     ]
     assert "left)" in place.said[0]
     assert place.said[2].endswith("(done before)")
-    assert place.files() == {"b_wmh.nii.gz", "c_wmh.nii.gz", "volumes.json", "volumes.csv"}
+    assert place.files() == {"b_wmh.nii.gz", "c_wmh.nii.gz", "methods.md", "volumes.json", "volumes.csv"}
 
 
 def test_what_is_written_for_a_subject_does_not_grow_with_their_number(
@@ -125,8 +125,8 @@ def test_what_is_written_for_a_subject_does_not_grow_with_their_number(
     run.finish()
     # A line of the journal, an item of the record and a row of the table.
     assert written() - before < 5000 * 4000
-    # The journal's beginning and its lines; the record and the table are made when the run begins and ends.
-    assert len(synchronised) == 1 + 5000 + 2
+    # The journal's beginning and its lines; the record, the table and the methods are made when it ends.
+    assert len(synchronised) == 1 + 5000 + 3
     assert len(place.recorded()) == 5000
 
 
@@ -262,7 +262,7 @@ def test_force_removes_what_the_record_names_and_nothing_else(place: Place) -> N
     (place.folder / "notes.txt").touch()
     run = place.run("b", record=header(threshold=0.3), force=True)
     assert run.earlier == {}
-    assert place.files() == {"notes.txt", "volumes.csv", "volumes.jsonl"}
+    assert place.files() == {"notes.txt", "methods.md", "volumes.csv", "volumes.jsonl"}
 
 
 @pytest.fixture(params=["../victim.txt", "absolute", "linked/victim.txt"])
@@ -293,7 +293,7 @@ def test_files_that_a_new_row_does_not_name_are_removed(place: Place) -> None:
     run.finish()
     run = place.run("a", record=header(probabilities=True))
     run.add(failed("a"), True)
-    assert place.files() == {"volumes.json", "volumes.csv", "volumes.jsonl"}
+    assert place.files() == {"methods.md", "volumes.json", "volumes.csv", "volumes.jsonl"}
 
 
 def test_leftovers_of_a_kill_are_removed(place: Place) -> None:

@@ -18,6 +18,7 @@ from nnunetv2_sa_unet.segmentation import run
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
 from nnunetv2_sa_unet.segmentation.model import Segmenter
 from nnunetv2_sa_unet.segmentation.orientation import Grid
+from nnunetv2_sa_unet.segmentation.pipeline import Ready
 from nnunetv2_sa_unet.segmentation.preparation import Job, Prepared
 from nnunetv2_sa_unet.segmentation.record import Input, Options, Subject
 from nnunetv2_sa_unet.segmentation.run import segment_all
@@ -77,8 +78,7 @@ def test_large_volumes_are_prepared_one_at_a_time(tmp_path: Path, monkeypatch: p
     def stub_prepare(job: Job, found: FoundSubject) -> Prepared:
         under_way.add(found.name)
         most.append(len(under_way))
-        nothing: dict[str, Any] = {}
-        return Prepared(found, [], None, None, [], [], Grid(image, "LPS"), True, nothing)
+        return Prepared(found, [], None, Ready(Grid(image, "LPS"), None, [], [], {}))
 
     def stub_export(job: Job, prepared: Prepared, logits: None) -> Subject:
         under_way.remove(prepared.found.name)
@@ -113,7 +113,7 @@ def test_the_next_is_prepared_and_the_last_exported_while_the_network_works(
     def stub_prepare(job: Job, found: FoundSubject) -> Prepared:
         begun["prepare", found.name].set()
         grid = Grid(SimpleITK.Image(2, 2, 2, SimpleITK.sitkUInt8), "LPS")
-        return Prepared(found, [], None, None, [], [], grid, False, {}, image=torch.tensor(names.index(found.name)))
+        return Prepared(found, [], None, Ready(grid, None, [], [], {}, torch.tensor(names.index(found.name))))
 
     def stub_export(job: Job, prepared: Prepared, logits: Any) -> Subject:
         begun["export", prepared.found.name].set()

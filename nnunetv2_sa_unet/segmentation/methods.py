@@ -1,0 +1,197 @@
+"""``methods.md``: what a run did, in words for a paper, with versions, options and references.
+
+It is made from the record alone, so that a run that was stopped and went on writes the same words as an undisturbed
+one. It names no subject, place or time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from nnunetv2_sa_unet.files import write_text
+from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS
+from nnunetv2_sa_unet.segmentation.record import Segmentation
+from nnunetv2_sa_unet.weights.registry import MODELS
+
+__all__ = ["METHODS_NAME", "methods", "write_methods"]
+
+METHODS_NAME = "methods.md"
+#: By its hash a later run knows that nobody has changed the text.
+_MARK = (
+    "<!-- Written by nnUNetv2_sa_unet segment from volumes.json. CC0 1.0: take the text as your own. A file that was "
+    "changed is left as it is. sha256 {digest} -->\n"
+)
+_DIGEST = re.compile(rb"<!-- Written by nnUNetv2_sa_unet segment .* sha256 (?P<digest>[0-9a-f]{64}) -->\n")
+_SA_UNET = (
+    "Guo C, Chen H, Yi Y. 3D SA-UNet: 3D Spatial Attention UNet with 3D Atrous Spatial Pyramid Pooling for White "
+    "Matter Hyperintensities Segmentation. arXiv:2309.08402 (2023). https://arxiv.org/abs/2309.08402"
+)
+_NNUNET = (
+    "Isensee F, Jaeger PF, Kohl SAA, Petersen J, Maier-Hein KH. nnU-Net: a self-configuring method for deep "
+    "learning-based biomedical image segmentation. Nature Methods 18, 203–211 (2021). "
+    "https://doi.org/10.1038/s41592-020-01008-z"
+)
+_LI = (
+    "Li H, et al. Fully convolutional network ensembles for white "
+    "matter hyperintensities segmentation in MR images. NeuroImage 183, 650–665 (2018). "
+    "https://doi.org/10.1016/j.neuroimage.2018.07.005"
+)
+_NAMES = {
+    "nnunetv2_sa_unet": "nnunetv2-sa-unet",
+    "python": "Python",
+    "nnunetv2": "nnU-Net",
+    "torch": "PyTorch",
+    "numpy": "NumPy",
+}
+_DEVICES = {"cpu": "a CPU", "cuda": "a GPU (CUDA)", "mps": "a GPU (MPS)"}
+_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+class _References:
+    """Numbers references in the order in which they are cited."""
+
+    def __init__(self) -> None:
+        self.listed: list[str] = []
+
+    def __call__(self, *references: str) -> str:
+        for reference in references:
+            if reference not in self.listed:
+                self.listed.append(reference)
+        return f"[{', '.join(str(self.listed.index(reference) + 1) for reference in references)}]"
+
+
+def methods(segmentation: Segmentation, more: Sequence[str] = ()) -> str:
+    """The methods of a run as Markdown: paragraphs, then the references that they cite by number.
+
+    Args:
+        segmentation: its record.
+        more: paragraphs on what else was done with its masks.
+    """
+    cite = _References()
+    paragraphs = [
+        " ".join(sentences(segmentation, cite)) for sentences in (_model, _decision, _measures, _outcome, _software)
+    ]
+    lines = ["# Methods", *filter(None, paragraphs), *more, "## References"]
+    lines.append("\n".join(f"{number}. {reference}" for number, reference in enumerate(cite.listed, 1)))
+    return "\n\n".join(lines) + "\n"
+
+
+def write_methods(folder: Path, segmentation: Segmentation, say: Callable[[str], None]) -> None:
+    """Write ``methods.md``, unless a file of that name is somebody else's, or was changed since.
+
+    Args:
+        folder: of the run.
+        segmentation: its record.
+        say: prints a line.
+    """
+    path = folder / METHODS_NAME
+    text = methods(segmentation)
+    if path.is_symlink() or (path.exists() and not _is_ours(path)):
+        say(f"{path}: is not as segment writes it, and stays as it is; moved away, the same command writes it anew")
+        return
+    write_text(path, _MARK.format(digest=hashlib.sha256(text.encode()).hexdigest()) + text)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is as :func:`write_methods` of any version left it."""
+    if not path.is_file():
+        return False
+    content = path.read_bytes()
+    found = _DIGEST.match(content)
+    return found is not None and hashlib.sha256(content[found.end() :]).hexdigest().encode() == found["digest"]
+
+
+def _model(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+    model, options = segmentation.model, segmentation.options
+    of_subjects = f"the FLAIR images of {_number(len(segmentation.subjects), 'subject')}"
+    variant = VARIANTS.get(model.trainer)
+    boxed = MODELS.get(model.name) if model.name is not None else None
+    if model.name is not None:
+        network = f"the model {model.name} (version {model.version}) of nnunetv2-sa-unet, a 3D SA-UNet {cite(_SA_UNET)}"
+    elif model.trainer == "nnUNetTrainerSAUNet":
+        network = f"a 3D SA-UNet {cite(_SA_UNET)} of nnunetv2-sa-unet"
+    elif variant is not None and variant.network_class == SA_UNET:
+        network = f"a variant of 3D SA-UNet {cite(_SA_UNET)} of nnunetv2-sa-unet, {variant.summary}"
+    elif variant is not None:
+        network = f"a network of nnunetv2-sa-unet, {variant.summary}"
+    else:
+        network = "a trained network"
+    yield f"White matter hyperintensities (WMH) were segmented in {of_subjects} with {network}, run by nnU-Net"
+    yield f"{cite(_NNUNET)}."
+    if boxed is not None:
+        yield f"The model was trained on {boxed.training} {cite(*boxed.references)}."
+    elif model.name is None:
+        yield (
+            f"It was trained on {model.dataset} with the trainer {model.trainer}, the plans {model.plans} and the "
+            f"configuration {model.configuration}."
+        )
+    folds = [str(fold) for fold in model.folds]
+    networks = "one network" if len(folds) == 1 else f"the average of {_number(len(folds), 'network')}"
+    named = "" if folds == ["all"] else f" (fold{'s' * (len(folds) > 1)} {', '.join(folds)})"
+    turned = "" if model.orientation is None else f"brought to the orientation {model.orientation}, "
+    yield (
+        f"Images were {turned}resampled and normalised as the model's plans say, and the masks brought back to the "
+        f"images' own grids. The prediction was that of {networks}{named}, in a sliding window with steps of "
+        f"{options.step_size:g} of its size, {'averaged over' if options.mirroring else 'without'} mirrored images."
+    )
+
+
+def _decision(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+    options, model = segmentation.options, segmentation.model
+    if options.threshold is not None:
+        yield f"A voxel was called WMH from a probability of {options.threshold:g} on."
+    elif model.threshold is not None:
+        yield (
+            f"A voxel was called WMH from a probability of {model.threshold:g} on, as the network was trained to give "
+            "it, which is the model's default."
+        )
+    else:
+        yield "A voxel was given its most probable label."
+    excluded = sum(row.exclude is not None for row in segmentation.subjects)
+    if excluded:
+        yield f"In {_number(excluded, 'subject')}, no voxel within a given mask was called WMH."
+    if options.clear_ends is not None:
+        yield f"No voxel was called WMH in the first and the last {options.clear_ends:.3g} of the axial slices"
+        yield f"{cite(_LI)}."
+    if options.min_volume_mm3 is not None:
+        yield f"Lesions of less than {options.min_volume_mm3:g} mm³ were dropped."
+
+
+def _measures(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+    yield (
+        "The volume of WMH is the number of its voxels times the volume of a voxel; a lesion is a component that is "
+        "connected by faces, edges or corners in 3D."
+    )
+
+
+def _outcome(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+    numbers = Counter(row.status for row in segmentation.subjects)
+    if numbers["failed"]:
+        images = _number(numbers["failed"], "subject")
+        yield f"{images[0].upper()}{images[1:]} could not be segmented and {_were(numbers['failed'])} left out."
+    if numbers["warning"]:
+        images = _number(numbers["warning"], "image")
+        yield f"{images[0].upper()}{images[1:]} {_were(numbers['warning'])} marked by the program as unusual."
+
+
+def _software(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+    used = Counter(tuple((row.made_with or {}).items()) for row in segmentation.subjects if row.mask is not None)
+    for items, number in sorted(used.items(), key=lambda item: (-item[1], item[0])):
+        made_with = dict(items)
+        device = made_with.pop("device", "cpu")
+        listed = ", ".join(f"{_NAMES.get(name, name)} {version}" for name, version in made_with.items())
+        whom = "Masks" if len(used) == 1 else f"Those of {_number(number, 'subject')}"
+        yield f"{whom} were made with {listed or 'versions that were not recorded'}, on {_DEVICES.get(device, device)}."
+
+
+def _number(count: int, what: str) -> str:
+    """A number of things in words: ``two subjects``, ``13 subjects``."""
+    return f"{_WORDS[count] if count < len(_WORDS) else count} {what}{'s' * (count != 1)}"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
