@@ -5,9 +5,9 @@ from __future__ import annotations
 __all__ = ["lesion_noise_mm3", "total_noise_ml"]
 
 #: Of a lesion: so many mm³, or such a share of its larger volume if that is more.
-LESION_MM3, LESION_SHARE = 20.0, 0.3
+LESION_MM3, LESION_SHARE = 160.0, 0.3
 #: Of all lesions: so many ml, or such a share of the larger volume.
-TOTAL_ML, TOTAL_SHARE = 0.3, 0.1
+TOTAL_ML, TOTAL_SHARE = 0.3, 0.2
 
 
 def lesion_noise_mm3(larger_mm3: float) -> float:

@@ -47,7 +47,7 @@ def scan(
     points = (grid * spacing + origin) @ back[:3, :3].T + back[:3, 3]
     x, y, z = np.moveaxis(points * stretch, -1, 0)
     radius = np.sqrt((x / 46) ** 2 + (y / 54) ** 2 + (z / 42) ** 2)
-    texture = 8 * (np.sin(x / 5) + np.sin(y / 6 + 1) + np.sin(z / 5 + 2) + np.sin((x + y - z) / 8))
+    texture = 10 * (np.sin(x / 5) + np.sin(y / 6 + 1) + np.sin(z / 5 + 2) + np.sin((x + y - z) / 8))
     ventricles = ((x / 9) ** 2 + ((y + 6) / 17) ** 2 + ((z - 4) / 9) ** 2 < 1) | (
         ((x - 12) / 5) ** 2 + ((y - 20) / 7) ** 2 + (z / 6) ** 2 < 1
     )

@@ -148,7 +148,7 @@ def test_the_motion_is_found(compared: Path, pose_of: Pose) -> None:
     motion = record.pairs[0].motion
     assert motion is not None
     assert distance_mm(np.array(motion.matrix), pose_of(*POSE), (0, 0, 0)) < 1.2
-    assert motion.disagreement_mm < 1.5
+    assert motion.disagreement_mm < 2
     assert motion.correlation > 0.9
 
 
