@@ -19,6 +19,7 @@ from nnunetv2_sa_unet.longitudinal import run
 from nnunetv2_sa_unet.longitudinal.pairs import VisitPair
 from nnunetv2_sa_unet.longitudinal.record import Changes, Pair
 from nnunetv2_sa_unet.longitudinal.rigid import Matrix, distance_mm
+from nnunetv2_sa_unet.scores.lesion_sizes import without_small
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
 from nnunetv2_sa_unet.segmentation.preparation import Job
 from nnunetv2_sa_unet.segmentation.record import SEGMENTATION_VERSION, Model, Options, Segmentation, Subject
@@ -41,7 +42,7 @@ SAID: list[str] = []
 
 
 def segmented(job: Job, subjects: Sequence[FoundSubject], done: Callable[[Subject, bool], None]) -> None:
-    """In the place of ``segment_all``: bright is WMH."""
+    """In the place of ``segment_all``: what is bright, and no speck, is WMH."""
     for found in subjects:
         path = Path(found.inputs[0].path)
         inputs = [found.inputs[0].model_copy(update={"sha256": sha256([path])})]
@@ -50,7 +51,8 @@ def segmented(job: Job, subjects: Sequence[FoundSubject], done: Callable[[Subjec
             done(earlier, False)
             continue
         image = SimpleITK.ReadImage(str(path))
-        mask = (SimpleITK.GetArrayFromImage(image) > 160).astype(np.uint8)
+        bright = SimpleITK.GetArrayFromImage(image) > 160
+        mask = without_small(bright, float(np.prod(image.GetSpacing())), 100).astype(np.uint8)
         SimpleITK.WriteImage(image_like(mask, image), str(job.folder / found.mask))
         name = found.mask.as_posix()
         row = {"subject": found.name, "status": "ok", "message": "", "volume_ml": 0.0, "lesions": 0, "largest_ml": 0.0}
