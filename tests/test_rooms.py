@@ -21,6 +21,7 @@ FLOORS = (
     ("demo",),
     ("segmentation", "study"),
     ("report",),
+    ("longitudinal",),
     ("commands",),
 )
 #: What the search of nnU-Net and the doctor's look at it are about: the trainers themselves.

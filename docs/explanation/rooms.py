@@ -25,6 +25,7 @@ ROOMS = {
     "demo": (2, "synthetic heads"),
     "discovery": (0, "start-up hook"),
     "images": (2, "masks, volumes, DICOM, BIDS"),
+    "longitudinal": (3, "change between visits"),
     "networks": (4, "plain torch modules"),
     "nnunet": (3, "trainers, recipe, planner"),
     "plans": (5, "nnU-Net's plan to ours"),

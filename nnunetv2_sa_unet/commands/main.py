@@ -23,8 +23,8 @@ from nnunetv2_sa_unet.text import one_line, printed
 __all__ = ["main"]
 
 COMMANDS = (
-    "ablate", "bids-app", "convert", "demo", "doctor", "evaluate", "export-onnx", "finetune", "model", "plan",
-    "report", "segment", "tables",
+    "ablate", "bids-app", "convert", "demo", "doctor", "evaluate", "export-onnx", "finetune", "longitudinal", "model",
+    "plan", "report", "segment", "tables",
 )  # fmt: skip
 
 

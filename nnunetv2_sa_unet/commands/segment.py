@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_sa_unet import __version__
-from nnunetv2_sa_unet.commands.arguments import add_device, add_trust
-from nnunetv2_sa_unet.devices import Device, choose_device
+from nnunetv2_sa_unet.commands.model_words import add_decision, add_model, add_pace, load_segmenter, within
+from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import held, make_writable
-from nnunetv2_sa_unet.segmentation.limits import CLEAR_ENDS, MIN_VOLUME, STEP_SIZE, THRESHOLD, Limit
+from nnunetv2_sa_unet.segmentation.limits import CLEAR_ENDS
 from nnunetv2_sa_unet.text import printable
-from nnunetv2_sa_unet.weights.registry import DEFAULT, MODELS, BoxedModel, boxed_at, find_model
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.images.folders import PassedOver
@@ -58,31 +54,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what holds for images of every kind."""
-    parser.add_argument(
-        "-m",
-        dest="model",
-        default=DEFAULT,
-        metavar="MODEL",
-        help=f"name of a model in the box ({', '.join(MODELS)}), or nnU-Net's model folder "
-        f"(TRAINER__PLANS__CONFIGURATION) ({DEFAULT})",
-    )
-    parser.add_argument("-f", dest="folds", nargs="+", metavar="FOLD", help="folds to average (all that are trained)")
+    add_model(parser)
     parser.add_argument("--probabilities", action="store_true", help="write maps of the probability of WMH too")
-    parser.add_argument(
-        "--threshold",
-        type=_within(THRESHOLD),
-        metavar="T",
-        help="WMH from this probability on (the most probable label)",
-    )
-    parser.add_argument(
-        "--min-volume",
-        type=_within(MIN_VOLUME),
-        metavar="MM3",
-        help="drop lesions of less than this many mm³ (keep all)",
-    )
+    add_decision(parser)
     parser.add_argument(
         "--clear-ends",
-        type=_within(CLEAR_ENDS),
+        type=within(CLEAR_ENDS),
         metavar="FRACTION",
         help="nothing is WMH in so much of the axial slices at either end (none; Li et al. 2018: 0.125)",
     )
@@ -99,17 +76,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "distances (voxel, if no RULE is given), or each lesion as a whole (confluent)",
     )
     parser.add_argument("--force", action="store_true", help="start over where other results are in OUT")
-    add_device(parser, "compute")
-    parser.add_argument(
-        "-step_size",
-        type=_within(STEP_SIZE),
-        default=0.5,
-        metavar="STEP",
-        help="of the sliding window, in patches (0.5)",
-    )
-    parser.add_argument("--disable_tta", action="store_true", help="do not mirror: faster, less accurate")
-    parser.add_argument("-chk", dest="checkpoint", metavar="NAME", help="file of each fold (checkpoint_final.pth)")
-    add_trust(parser)
+    add_pace(parser)
 
 
 def run(arguments: argparse.Namespace, choose: Callable[[Found], Found] | None = None) -> int:
@@ -127,7 +94,6 @@ def run(arguments: argparse.Namespace, choose: Callable[[Found], Found] | None =
     from nnunetv2_sa_unet.segmentation.folder import RunFolder
     from nnunetv2_sa_unet.segmentation.inputs import ALTERNATIVES_FOLDER, find_subjects, is_bids
     from nnunetv2_sa_unet.segmentation.methods import METHODS_NAME
-    from nnunetv2_sa_unet.segmentation.model import Segmenter
     from nnunetv2_sa_unet.segmentation.preparation import Job
     from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
     from nnunetv2_sa_unet.segmentation.run import segment_all
@@ -137,27 +103,10 @@ def run(arguments: argparse.Namespace, choose: Callable[[Found], Found] | None =
             "--dicom-seg: needs highdicom: install the extra with pip install 'nnunetv2-sa-unet[dicom-seg]'"
         )
     device = choose_device(arguments.device)
-    model, checkpoint = find_model(arguments.model, arguments.checkpoint)
     output: Path = arguments.output.absolute()
     if any(output.resolve() == path.resolve() for path in arguments.inputs):
         raise InputError(f"-o {output}: is an input too, and masks would become images; choose another folder")
-    if arguments.trust_model and boxed_at(model) is None:
-        print(f"--trust-model: {model} is unpickled and may run code of its own")
-    segmenter = Segmenter(
-        model,
-        arguments.folds,
-        checkpoint,
-        device.name,
-        arguments.step_size,
-        not arguments.disable_tta,
-        arguments.trust_model,
-    )
-    _introduce(boxed_at(model), device, arguments.threshold)
-    if (arguments.probabilities or arguments.threshold is not None) and not segmenter.gives_probability:
-        raise InputError(
-            f"{arguments.model}: gives no probability of WMH (it predicts regions none of which is label 1 alone): "
-            "leave out --probabilities and --threshold"
-        )
+    segmenter, model = load_segmenter(arguments, device)
     found = find_subjects(arguments.inputs, segmenter.channels)
     found = found if choose is None else choose(found)
     subjects = found.subjects
@@ -229,63 +178,23 @@ def conclude(output: Path, segmentation: Segmentation) -> int:
     return 1 if names["failed"] else 0
 
 
-def _introduce(boxed: BoxedModel | None, device: Device, threshold: float | None) -> None:
-    """Say what the user did not choose: the model in the box and how it decides, and why a CPU computes."""
-    if boxed is not None:
-        decides = "" if threshold is not None else f"; WMH from a probability of {boxed.threshold:g} on, as trained"
-        print(
-            f"model in the box: {boxed.name}, version {boxed.version}{decides}; not for clinical use (what it is and "
-            f"what it reaches: nnUNetv2_sa_unet model card {boxed.name})"
-        )
-    if device.reason:
-        pace = f"{boxed.pace} as measured" if boxed is not None else "the lines below say how long it will take"
-        print(f"{device.reason}: {pace}", flush=True)
-
-
 def _header(
     arguments: argparse.Namespace, segmenter: Segmenter, device: str, passed_over: Sequence[PassedOver]
 ) -> Segmentation:
-    from importlib.metadata import version
+    from nnunetv2_sa_unet.segmentation.header import run_header
+    from nnunetv2_sa_unet.segmentation.record import LeftOut, Options
 
-    from nnunetv2_sa_unet.segmentation.record import SEGMENTATION_VERSION, LeftOut, Options, Segmentation
-
-    return Segmentation(
-        nnunetv2_sa_unet=__version__,
-        versions={
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("nnunetv2", "torch", "SimpleITK", "numpy")},
-        },
-        model=segmenter.model,
-        options=Options(
-            threshold=arguments.threshold,
-            min_volume_mm3=arguments.min_volume,
-            clear_ends=arguments.clear_ends,
-            exclude=None if arguments.exclude is None else str(arguments.exclude.absolute()),
-            probabilities=arguments.probabilities,
-            regions=arguments.regions,
-            dicom_seg=arguments.dicom_seg,
-            step_size=arguments.step_size,
-            mirroring=segmenter.mirrors,
-            device=device,
-        ),
-        segmentation_version=SEGMENTATION_VERSION,
-        subjects=[],
-        left_out=[
-            LeftOut(path=printable(each.path), reason=each.reason, harmless=each.harmless) for each in passed_over
-        ],
+    options = Options(
+        threshold=arguments.threshold,
+        min_volume_mm3=arguments.min_volume,
+        clear_ends=arguments.clear_ends,
+        exclude=None if arguments.exclude is None else str(arguments.exclude.absolute()),
+        probabilities=arguments.probabilities,
+        regions=arguments.regions,
+        dicom_seg=arguments.dicom_seg,
+        step_size=arguments.step_size,
+        mirroring=segmenter.mirrors,
+        device=device,
     )
-
-
-def _within(limit: Limit) -> Callable[[str], float]:
-    """The ``type`` of a word that is a number within a limit."""
-
-    def read(word: str) -> float:
-        try:
-            number = float(word)
-        except ValueError:
-            number = math.nan
-        if not limit.allows(number):
-            raise argparse.ArgumentTypeError(f"expected {limit.expected}, found {word}")
-        return number
-
-    return read
+    left_out = [LeftOut(path=printable(each.path), reason=each.reason, harmless=each.harmless) for each in passed_over]
+    return run_header(segmenter, options, left_out)

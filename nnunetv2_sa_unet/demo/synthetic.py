@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 from scipy import ndimage, special
+from scipy.spatial.transform import Rotation
 
 from nnunetv2_sa_unet.demo.anatomy import Floats, load_anatomy
 from nnunetv2_sa_unet.demo.head import Head, deformed_head, smooth_noise
 from nnunetv2_sa_unet.errors import InputError
 
-__all__ = ["SHAPE", "SPACING", "SyntheticCase", "make_case"]
+__all__ = ["SHAPE", "SPACING", "SyntheticCase", "Visit", "make_case", "make_visits"]
 
 SHAPE = (42, 224, 192)
 """Voxels of a volume (z, y, x)."""
@@ -45,6 +46,8 @@ _BLUR = (0.8, 0.55, 0.55)  # deviation in mm (z, y, x), beside the averaging thr
 _BIAS = 0.12  # deviation of the logarithm of the bias field
 _NOISE = (0.025, 0.045)  # deviation of each channel
 _GAIN = (250, 900)
+
+_FAR = 10.0  # mm: a voxel so far from all lesions is far enough
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,59 @@ def make_case(seed: int | Sequence[int], lesion_load: float, others: int = 0) ->
     signal = _signal(head, score - threshold, infarct, core, rng)
     image = _acquire(signal, rng)
     return SyntheticCase(_with_geometry(image, tilt), _with_geometry(label, tilt))
+
+
+@dataclass(frozen=True)
+class Visit:
+    """How a head is seen at a visit.
+
+    Attributes:
+        lesion_load: volume of label 1 in ml.
+        turn: of the head in degrees, about the x, the y and the z axis in turn.
+        shift: of the head in mm (z, y, x).
+    """
+
+    lesion_load: float
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def make_visits(seed: int, visits: Sequence[Visit]) -> list[SyntheticCase]:
+    """Make one head, scanned again at each visit: another position, noise, bias field and gain, and other lesions.
+
+    Lesions of a larger load are those of a smaller one, grown, and some more. The same arguments make the same voxels.
+
+    Args:
+        seed: of everything random.
+        visits: one or more.
+
+    Raises:
+        InputError: a lesion load is more than the white matter holds.
+    """
+    rng = np.random.default_rng(seed)
+    head = deformed_head(load_anatomy(), (SHAPE[0] * _FINE, *SHAPE[1:]), _CENTRE, 0.0, rng)
+    infarct, core = _infarcts(head, 0, rng)
+    score = _lesion_score(head, max(visit.lesion_load for visit in visits), rng)
+    made = []
+    for number, visit in enumerate(visits):
+        threshold = _threshold(_middle(score), visit.lesion_load)
+        # The texture of the tissue is the head's, and the noise the scan's.
+        signal = _signal(head, score - threshold, infarct, core, np.random.default_rng((seed, 1)))
+        image = _acquire(_moved(signal, visit, 3).clip(0), np.random.default_rng((seed, 2, number)))
+        label = (_middle(_moved(score.clip(-_FAR), visit, 1)) >= threshold).astype(np.uint8)
+        made.append(SyntheticCase(_with_geometry(image, 0.0), _with_geometry(label, 0.0)))
+    return made
+
+
+def _moved(fine: Floats, visit: Visit, order: int) -> Floats:
+    """A map of the fine grid where the head was moved on it, interpolated by splines of an order."""
+    # The maps have their axes in the other order.
+    back = Rotation.from_euler("xyz", visit.turn, degrees=True).as_matrix().T[::-1, ::-1]
+    centre = (np.array(fine.shape) - 1) / 2
+    moved: Floats = ndimage.affine_transform(
+        fine, back, centre - back @ (centre + visit.shift), order=order, mode="nearest"
+    )
+    return moved
 
 
 def _lesion_score(head: Head, lesion_load: float, rng: np.random.Generator) -> Floats:

@@ -8,7 +8,7 @@ from scipy import ndimage
 from nnunetv2_sa_unet.demo import synthetic
 from nnunetv2_sa_unet.demo.anatomy import load_anatomy
 from nnunetv2_sa_unet.demo.head import deformed_head
-from nnunetv2_sa_unet.demo.synthetic import SHAPE, SPACING, SyntheticCase, make_case
+from nnunetv2_sa_unet.demo.synthetic import SHAPE, SPACING, SyntheticCase, Visit, make_case, make_visits
 from nnunetv2_sa_unet.errors import InputError
 
 VOXEL_ML = float(np.prod(SPACING)) / 1000
@@ -147,3 +147,16 @@ def test_more_lesions_than_a_head_can_hold_are_refused():
     assert synthetic._threshold(score, 0.3) == 1
     with pytest.raises(InputError, match=r"lesion load: 0\.4 ml, expected"):
         synthetic._threshold(score, 0.4)
+
+
+def test_a_head_keeps_its_lesions_from_visit_to_visit_and_gets_more():
+    first, second = (arrays(case) for case in make_visits(12, [Visit(3.0), Visit(6.0, (0, 0, 0), (3.0, 4.0, -5.0))]))
+    for (_, label), load in ((first, 3.0), (second, 6.0)):
+        assert label.sum() * VOXEL_ML == pytest.approx(load, rel=0.05)
+    # It was moved by whole voxels: up, to the front and to the left, where the arrays count from the right.
+    back = np.roll(second[1], (-1, -4, -5), (0, 1, 2))
+    assert (first[1] & back).sum() >= 0.98 * first[1].sum()
+    moved = np.roll(second[0], (-1, -4, -5), (0, 1, 2))
+    inside = (slice(4, -4), slice(10, -10), slice(10, -10))
+    assert np.corrcoef(first[0][inside].ravel(), moved[inside].ravel())[0, 1] > 0.95
+    assert not np.array_equal(first[0], second[0])

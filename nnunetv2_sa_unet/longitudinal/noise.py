@@ -1,0 +1,20 @@
+"""How much change is noise: what came and went on heads that had not changed (docs/benchmarks/longitudinal.md)."""
+
+from __future__ import annotations
+
+__all__ = ["lesion_noise_mm3", "total_noise_ml"]
+
+#: Of a lesion: so many mm³, or such a share of its larger volume if that is more.
+LESION_MM3, LESION_SHARE = 160.0, 0.3
+#: Of all lesions: so many ml, or such a share of the larger volume.
+TOTAL_ML, TOTAL_SHARE = 0.3, 0.2
+
+
+def lesion_noise_mm3(larger_mm3: float) -> float:
+    """A change of a lesion of this volume at either visit, up to which it is noise."""
+    return round(max(LESION_MM3, LESION_SHARE * larger_mm3), 3)
+
+
+def total_noise_ml(larger_ml: float) -> float:
+    """A change of a subject's whole volume, which is this at either visit, up to which it is noise."""
+    return round(max(TOTAL_ML, TOTAL_SHARE * larger_ml), 3)

@@ -1,0 +1,181 @@
+"""The first stage of a run: the two images of a pair are read, registered and written half-way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import SimpleITK
+
+from nnunetv2_sa_unet.errors import InputError
+from nnunetv2_sa_unet.files import below, complete_or_absent, sha256
+from nnunetv2_sa_unet.images.flair import read_flair
+from nnunetv2_sa_unet.images.text_headers import files_of
+from nnunetv2_sa_unet.longitudinal.folder import image_name, stored_path
+from nnunetv2_sa_unet.longitudinal.halfway import covered, halfway
+from nnunetv2_sa_unet.longitudinal.pairs import VisitPair
+from nnunetv2_sa_unet.longitudinal.record import Motion, Pair, Visit
+from nnunetv2_sa_unet.longitudinal.registration import Registration, Work, agreement, register, working
+from nnunetv2_sa_unet.longitudinal.rigid import Matrix, degrees, inverse
+from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
+from nnunetv2_sa_unet.text import one_line
+
+__all__ = ["register_pair"]
+
+#: What a registration of one head does not exceed, and what two images of it have in common. Where the limits lie
+#: between pairs of one head and of two stands in docs/benchmarks/longitudinal.md.
+MOST_DEGREES, MOST_DISAGREEMENT_MM = 45.0, 2.0
+LEAST_CORRELATION, LEAST_OVERLAP = 0.8, 0.7
+#: Share of a visit's brain that the other image may leave out without a word, and that leaves too little.
+_UNSEEN, _TOO_LITTLE = 0.02, 0.5
+#: How many times coarser one visit may be along an axis without a word.
+_COARSER = 1.5
+
+
+def register_pair(folder: Path, pair: VisitPair, earlier: Pair | None) -> tuple[Pair, bool]:
+    """Register a pair and write its images half-way, or take what an earlier run left.
+
+    Whatever goes wrong with the pair becomes a failed row.
+
+    Args:
+        folder: of the run.
+        pair: to register.
+        earlier: its row in an earlier run.
+
+    Returns:
+        The row, without figures, and whether it is new.
+
+    Raises:
+        FolderError: nothing can be written to the folder.
+    """
+    visits = [Visit(visit=name, path=stored_path(folder, path)) for name, path in _named(pair)]
+    try:
+        visits = [_hashed(visit, path) for visit, path in zip(visits, pair.images, strict=True)]
+        if earlier is not None and earlier.motion is not None and _is_as_good(folder, earlier, visits):
+            kept = [
+                visit.model_copy(update={"image": there.image, "image_sha256": there.image_sha256})
+                for visit, there in zip(visits, earlier.visits, strict=True)
+            ]
+            return _row(pair, kept, earlier.motion), False
+        if visits[0].sha256 == visits[1].sha256:
+            raise InputError(f"{pair.images[1]}: is the same file as {pair.images[0]}; expected another visit")
+        return _registered(folder, pair, visits), True
+    except FolderError:
+        raise
+    except InputError as error:
+        return _failed(pair, visits, one_line(error)), True
+    except (RuntimeError, MemoryError, np.linalg.LinAlgError) as error:
+        return _failed(pair, visits, f"cannot be registered: {one_line(error) or type(error).__name__}"), True
+
+
+def _row(pair: VisitPair, visits: list[Visit], motion: Motion) -> Pair:
+    status: Literal["ok", "warning"] = "warning" if motion.remarks else "ok"
+    message = "; ".join(motion.remarks)
+    return Pair(pair=pair.name, subject=pair.subject, visits=visits, status=status, message=message, motion=motion)
+
+
+def _failed(pair: VisitPair, visits: Sequence[Visit], message: str) -> Pair:
+    for path in pair.images:
+        message = message.replace(f"{path.parent}{os.sep}", "")
+    return Pair(pair=pair.name, subject=pair.subject, visits=list(visits), status="failed", message=message)
+
+
+def _named(pair: VisitPair) -> list[tuple[str, Path]]:
+    return list(zip(pair.visits, pair.images, strict=True))
+
+
+def _hashed(visit: Visit, path: Path) -> Visit:
+    try:
+        return visit.model_copy(update={"sha256": sha256(files_of(path))})
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _is_as_good(folder: Path, earlier: Pair, visits: Sequence[Visit]) -> bool:
+    """Whether an earlier run registered the same images, and what it wrote is there as it was written."""
+    if [each.sha256 for each in earlier.visits] != [each.sha256 for each in visits]:
+        return False
+    for visit in earlier.visits:
+        path = below(folder, str(visit.image))
+        if not path.is_file() or sha256([path]) != visit.image_sha256:
+            return False
+    return True
+
+
+def _registered(folder: Path, pair: VisitPair, visits: Sequence[Visit]) -> Pair:
+    read = [read_flair(path) for path in pair.images]
+    images = [image for image, _ in read]
+    remarks = [f"{visit.visit}: {remark}" for visit, (_, said) in zip(visits, read, strict=True) for remark in said]
+    first, second = (working(image) for image in images)
+    found = register(first, second)
+    motion = _motion(found, first, second, images)
+    problem = _implausible(motion)
+    if problem is not None:
+        return _failed(pair, visits, f"the two images do not fit each other: {problem}; is it one person's head?")
+    half = halfway(images[0], images[1], found.matrix)
+    remarks += _oddities(found.matrix, images, (first, second))
+    written = []
+    for visit, role, image in zip(visits, ("first", "second"), half, strict=True):
+        name = image_name(pair.name, role)
+        path = below(folder, name)
+        with writing(path, 0), complete_or_absent(path) as temporary:
+            write_image(image, temporary, compressed=True)
+        written.append(visit.model_copy(update={"image": name, "image_sha256": sha256([path])}))
+    voxel_mm = [round(edge, 6) for edge in half[0].GetSpacing()]
+    return _row(pair, written, motion.model_copy(update={"voxel_mm": voxel_mm, "remarks": remarks}))
+
+
+def _motion(found: Registration, first: Work, second: Work, images: Sequence[SimpleITK.Image]) -> Motion:
+    correlation, overlap = agreement(first, second, found.matrix)
+    moved = found.matrix[:3, :3] @ np.array(found.centre) + found.matrix[:3, 3]
+    return Motion(
+        matrix=found.matrix.tolist(),
+        degrees=round(degrees(found.matrix), 4),
+        shift_mm=round(float(np.linalg.norm(moved - found.centre)), 4),
+        disagreement_mm=round(found.disagreement_mm, 4),
+        correlation=round(correlation, 4),
+        overlap=round(overlap, 4),
+        voxel_mm=[],
+        remarks=[],
+    )
+
+
+def _implausible(motion: Motion) -> str | None:
+    """Say why a registration is not one of a single head."""
+    if motion.degrees > MOST_DEGREES:
+        return f"turned by {motion.degrees:.0f}°, expected at most {MOST_DEGREES:.0f}°"
+    if motion.disagreement_mm > MOST_DISAGREEMENT_MM:
+        return (
+            f"registered one way and the other they differ by {motion.disagreement_mm:.1f} mm, expected at most "
+            f"{MOST_DISAGREEMENT_MM:g} mm"
+        )
+    if motion.overlap < LEAST_OVERLAP:
+        return f"the brains overlap by {motion.overlap:.2f} (Dice), expected {LEAST_OVERLAP:g} or more"
+    if motion.correlation < LEAST_CORRELATION:
+        return f"the brains correlate by {motion.correlation:.2f}, expected {LEAST_CORRELATION:g} or more"
+    return None
+
+
+def _oddities(matrix: Matrix, images: Sequence[SimpleITK.Image], works: tuple[Work, Work]) -> list[str]:
+    """What to bear in mind where the two visits are compared.
+
+    Raises:
+        InputError: too little can be.
+    """
+    found = []
+    edges = [SimpleITK.DICOMOrient(image, "LPS").GetSpacing() for image in images]
+    if np.max(np.maximum(np.divide(*edges), np.divide(*edges[::-1]))) > _COARSER:
+        sizes = " and ".join("×".join(f"{edge:.3g}" for edge in each) for each in edges)
+        found.append(f"voxels of {sizes} mm: compared at the coarser ones along each axis")
+    ways = (matrix, inverse(matrix))
+    for work, way, other, which in zip(works, ways, images[::-1], ("first", "second"), strict=True):
+        inside = SimpleITK.GetArrayViewFromImage(work.inside) > 0
+        unseen = 1 - float(covered(other, way, work.inside)[inside].mean())
+        if unseen > _TOO_LITTLE:
+            raise InputError(f"{unseen:.0%} of the brain in the {which} image are not in the other: not compared")
+        if unseen > _UNSEEN:
+            found.append(f"{unseen:.0%} of the brain in the {which} image are not in the other, and not compared")
+    return found
