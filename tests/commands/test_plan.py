@@ -98,7 +98,7 @@ def test_plans_are_written_beside_nnunets_and_use_its_preprocessed_data(preproce
     configuration = plans["configurations"]["3d_fullres"]
     assert plans["plans_name"] == "nnUNetSAUNetPaperQuickPlans"
     assert configuration["data_identifier"] == "nnUNetPlans_3d_fullres"
-    assert configuration["training"]["loss"] == "paper"  # from the first
+    assert configuration["training"]["deep_supervision"] is False  # from the first
     assert configuration["training"]["optimizer"] == "AdamW"  # the second wins
     assert (preprocessed / "nnUNetPlans.json").read_text() == before
     assert "nnUNetv2_train 7 3d_fullres 0 -tr nnUNetTrainerSAUNet -p nnUNetSAUNetPaperQuickPlans" in (

@@ -253,6 +253,14 @@ def in_nnunet(nnunet: NnUNet, in_workplace: NnUNet) -> NnUNet:
     return nnunet
 
 
+def seed() -> None:
+    """Let a network begin with the same weights whenever it is trained: what two batches make of some is all WMH."""
+    import torch
+
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 the generator that nnU-Net draws from
+
+
 @pytest.fixture
 def train_here(in_workplace: NnUNet) -> Callable[..., None]:
     """nnU-Net's own training function, which ends with the validation, in this process."""
@@ -261,6 +269,7 @@ def train_here(in_workplace: NnUNet) -> Callable[..., None]:
         import torch
         from nnunetv2.run.run_training import run_training
 
+        seed()
         dataset, configuration = (
             str(options.pop(key, default)) for key, default in (("dataset", DATASET), ("configuration", "3d_fullres"))
         )
@@ -279,6 +288,7 @@ def prepare_trainer(in_nnunet: NnUNet) -> Callable[..., Any]:
         import torch
         from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
+        seed()
         device = torch.device("cpu")
         instance = get_trainer_from_args("901", configuration, fold, trainer, plans, continue_training, device)
         maybe_load_checkpoint(instance, continue_training, False)
