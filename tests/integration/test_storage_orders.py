@@ -118,19 +118,19 @@ def test_all_orders_of_one_volume_give_one_mask(make_model, tmp_path, configurat
             np.testing.assert_allclose(mask.GetDirection(), source.GetDirection(), atol=1e-6)
             np.testing.assert_allclose(mask.GetOrigin(), source.GetOrigin(), atol=1e-4)
     code = "RAS" if reader.endswith("WithReorient") else max(orientations or {"LPS": 1}, key=(orientations or {}).get)
+    said = set()
     for row in read_segmentation(tmp_path / "out").subjects:
         assert row.orientation == code
         if code == "PSR":
             # A model of sagittal slices, as far as it knows.
             assert row.message.startswith("its slices are thick along another axis")
             continue
-        assert row.status == "ok"
-        assumed = reader == "SimpleITKIO" and orientations is None and row.subject != "LPS"
-        assert row.message == (
-            f"turned from {row.subject} to LPS, in which the model's training images are assumed to be stored"
-            if assumed
-            else ""
-        )
+        turned = f"turned from {row.subject} to LPS, in which the model's training images are assumed to be stored"
+        is_assumed = reader == "SimpleITKIO" and orientations is None and row.subject != "LPS"
+        assert row.message.endswith(turned) == is_assumed
+        said.add(row.message.removesuffix(turned).removesuffix("; "))
+    # What is odd about the image, which is noise from edge to edge, does not depend on how it is stored.
+    assert len(said) <= 1
 
 
 @pytest.mark.parametrize(("reader", "code"), [("NibabelIOWithReorient", "RAS"), ("NibabelIO", "LAS")])
