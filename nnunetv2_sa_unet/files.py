@@ -24,8 +24,8 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.text import cell, is_utf8, one_line, printable
 
 __all__ = [
-    "below", "complete_or_absent", "held", "locked", "make_writable", "remove_unfinished", "sha256", "synced",
-    "temporary_beside", "write_json", "write_rows", "write_text",
+    "below", "complete_or_absent", "held", "is_intact", "locked", "make_writable", "remove_unfinished", "sha256",
+    "synced", "temporary_beside", "write_json", "write_rows", "write_text",
 ]  # fmt: skip
 
 # The umask can only be read by setting it, for all threads at once.
@@ -237,3 +237,8 @@ def sha256(paths: Iterable[Path]) -> str:
             for block in iter(lambda: stream.read(1 << 20), b""):
                 found.update(block)
     return found.hexdigest()
+
+
+def is_intact(path: Path, digest: str | None) -> bool:
+    """Whether a file is there as it was when its SHA-256 was noted."""
+    return path.is_file() and sha256([path]) == digest

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_sa_unet.commands.model_words import add_decision, add_model, add_pace, load_segmenter
+from nnunetv2_sa_unet.commands.outcome import INTERRUPTED, print_outcome
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import held, make_writable
 
 __all__ = ["add_parser", "run"]
-
-#: Status of a command that Ctrl-C stopped, as shells have it.
-INTERRUPTED = 130
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -91,9 +89,5 @@ def run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print("stopped; what is done is kept: give the same command again to go on")
             return INTERRUPTED
-    names = {status: [row.pair for row in rows if row.status == status] for status in ("warning", "failed")}
-    print(f"{len(rows) - len(names['failed'])} of {len(rows)} pairs compared; wrote {output / TABLE_NAME}")
-    for status, what in (("warning", "look at"), ("failed", "failed")):
-        if names[status]:
-            print(f"{what} {len(names[status])}: {', '.join(names[status])} (why: see the column message)")
-    return 1 if names["failed"] or not all(each.harmless for each in passed_over) else 0
+    status = print_outcome(((row.pair, row.status) for row in rows), f"pairs compared; wrote {output / TABLE_NAME}")
+    return status if all(each.harmless for each in passed_over) else 1

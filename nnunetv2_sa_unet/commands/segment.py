@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet.commands.model_words import add_decision, add_model, add_pace, load_segmenter, within
+from nnunetv2_sa_unet.commands.outcome import INTERRUPTED, print_outcome
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import held, make_writable
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from nnunetv2_sa_unet.segmentation.record import Segmentation
 
 __all__ = ["add_options", "add_parser", "conclude", "run"]
-
-#: Status of a command that Ctrl-C stopped, as shells have it.
-INTERRUPTED = 130
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -167,15 +165,8 @@ def conclude(output: Path, segmentation: Segmentation) -> int:
     """Say how many subjects were segmented, and which are worth a look; the status of the command."""
     from nnunetv2_sa_unet.segmentation.record_files import TABLE_NAME
 
-    names: dict[str, list[str]] = {"ok": [], "warning": [], "failed": []}
-    for subject in segmentation.subjects:
-        names[subject.status].append(subject.subject)
-    segmented = len(segmentation.subjects) - len(names["failed"])
-    print(f"{segmented} of {len(segmentation.subjects)} subjects segmented; wrote {output / TABLE_NAME}")
-    for status, what in (("warning", "look at"), ("failed", "failed")):
-        if names[status]:
-            print(f"{what} {len(names[status])}: {', '.join(names[status])} (why: see the column message)")
-    return 1 if names["failed"] else 0
+    statuses = ((row.subject, row.status) for row in segmentation.subjects)
+    return print_outcome(statuses, f"subjects segmented; wrote {output / TABLE_NAME}")
 
 
 def _header(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from nnunetv2_sa_unet.regions.distance import distance_mm
 from nnunetv2_sa_unet.regions.template import BACKGROUND, CSF, GREY_MATTER, VENTRICLES, WHITE_MATTER, read_tissue
 
 __all__ = ["Anatomy", "Floats", "load_anatomy"]
@@ -61,32 +62,23 @@ def load_anatomy() -> Anatomy:
     origin = (z - _PADDING[0][0], -y - _PADDING[1][0], -x - _PADDING[2][0])
 
     ventricles = tissue == VENTRICLES
-    to_brain = _signed_distance(tissue != BACKGROUND)
-    to_white = _signed_distance((tissue == WHITE_MATTER) | ventricles)
+    to_brain = distance_mm(tissue != BACKGROUND, 1.0)
+    to_white = distance_mm((tissue == WHITE_MATTER) | ventricles, 1.0)
     sulcus = np.interp(to_white, *_SULCUS) * _cortical(tissue.shape, origin)
     return Anatomy(
         origin=origin,
         csf=np.where(tissue == GREY_MATTER, sulcus, tissue == CSF).astype(np.float32),
         to_white=to_white,
-        to_ventricles=_signed_distance(ventricles),
+        to_ventricles=distance_mm(ventricles, 1.0),
         to_brain=to_brain,
-        to_hull=_signed_distance(_closed(to_brain)),
+        to_hull=distance_mm(_closed(to_brain), 1.0),
     )
-
-
-def _signed_distance(mask: npt.NDArray[np.bool_]) -> Floats:
-    """Distance in voxels to the surface of ``mask``, negative inside."""
-    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
-    distance = SimpleITK.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False)
-    # ITK measures to the centres of the outermost voxels inside, which lie half a voxel below the surface.
-    array: Floats = SimpleITK.GetArrayFromImage(distance) - np.float32(0.5)
-    return array
 
 
 def _closed(to_brain: Floats) -> npt.NDArray[np.bool_]:
     """The brain closed with a ball, so that skull and scalp do not follow the Sylvian fissure."""
     grown = to_brain < _HULL_RADIUS
-    return _signed_distance(grown) < -_HULL_RADIUS
+    return distance_mm(grown, 1.0) < -_HULL_RADIUS
 
 
 def _cortical(shape: tuple[int, ...], origin: tuple[float, float, float]) -> Floats:

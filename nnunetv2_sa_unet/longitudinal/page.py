@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below, complete_or_absent, write_text
@@ -19,6 +18,7 @@ from nnunetv2_sa_unet.longitudinal.matching import KINDS
 from nnunetv2_sa_unet.longitudinal.record import Changes, Pair
 from nnunetv2_sa_unet.report.mosaic import MOST_SLICES, Mosaic, Tile, chosen_slices, content_box, draw_mosaic
 from nnunetv2_sa_unet.report.page import ASSETS as REPORT_ASSETS
+from nnunetv2_sa_unet.report.page import template_environment
 from nnunetv2_sa_unet.report.section import file_stem
 from nnunetv2_sa_unet.scores.scoring import voxel_axes
 
@@ -52,21 +52,18 @@ def write_page(folder: Path, changes: Changes) -> Path:
         folder: of the run.
         changes: its record.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = "".join(path.read_text(encoding="utf-8") for path in (REPORT_ASSETS / "page.css", _ASSETS / "changes.css"))
-    page = environment.get_template("changes.html").render(
-        changes=changes,
-        sections=[_section(folder, pair) for pair in changes.pairs],
-        kinds=KINDS,
-        noise=noise,
-        most_slices=MOST_SLICES,
-        style=style,
+    page = (
+        template_environment(_ASSETS)
+        .get_template("changes.html")
+        .render(
+            changes=changes,
+            sections=[_section(folder, pair) for pair in changes.pairs],
+            kinds=KINDS,
+            noise=noise,
+            most_slices=MOST_SLICES,
+            style=style,
+        )
     )
     write_text(folder / PAGE_NAME, page)
     return folder / PAGE_NAME

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import below, complete_or_absent, sha256
+from nnunetv2_sa_unet.files import below, complete_or_absent, is_intact, sha256
 from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.longitudinal.folder import image_name, stored_path
@@ -98,11 +98,7 @@ def _is_as_good(folder: Path, earlier: Pair, visits: Sequence[Visit]) -> bool:
     """Whether an earlier run registered the same images, and what it wrote is there as it was written."""
     if [each.sha256 for each in earlier.visits] != [each.sha256 for each in visits]:
         return False
-    for visit in earlier.visits:
-        path = below(folder, str(visit.image))
-        if not path.is_file() or sha256([path]) != visit.image_sha256:
-            return False
-    return True
+    return all(is_intact(below(folder, str(visit.image)), visit.image_sha256) for visit in earlier.visits)
 
 
 def _registered(folder: Path, pair: VisitPair, visits: Sequence[Visit]) -> Pair:

@@ -16,12 +16,11 @@ from nnunetv2_sa_unet.regions.parcellation import Parcellation
 from nnunetv2_sa_unet.scores.metrics import TOUCHING_BY_FACE_EDGE_OR_CORNER
 
 __all__ = [
-    "LABELS", "REGIONS", "RULES", "SIDES", "VENTRICLES", "RegionLoad", "Rule", "Surroundings", "joined", "region_load",
+    "LABELS", "REGIONS", "SIDES", "VENTRICLES", "RegionLoad", "Rule", "Surroundings", "joined", "region_load",
     "region_map", "surroundings",
 ]  # fmt: skip
 
 Rule = Literal["voxel", "confluent"]
-RULES: tuple[Rule, ...] = ("voxel", "confluent")
 REGIONS = ("periventricular", "deep", "juxtacortical", "infratentorial")
 SIDES = ("left", "right")
 #: Values of a map of regions by name: a region and its side; last the lateral ventricles.

@@ -69,6 +69,17 @@ class Section:
     unlisted: int
 
 
+def template_environment(folder: Path) -> Environment:
+    """How templates of pages are read: what is not theirs is escaped, and a name that nobody gave is an error."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render_page(segmentation: Segmentation, reports: Sequence[SubjectReport], problems: Sequence[str]) -> str:
     """The page as HTML.
 
@@ -77,13 +88,7 @@ def render_page(segmentation: Segmentation, reports: Sequence[SubjectReport], pr
         reports: one a subject, in its order.
         problems: what was wrong with the references, one line each.
     """
-    environment = Environment(
-        loader=FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment(ASSETS)
     environment.filters["ml"] = _ml
     environment.filters["size"] = _size
     volumes = {report.row.subject: report.row.volume_ml for report in reports if report.row.volume_ml is not None}

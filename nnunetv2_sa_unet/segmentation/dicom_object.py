@@ -10,7 +10,7 @@ import SimpleITK
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import below, complete_or_absent, sha256
+from nnunetv2_sa_unet.files import below, complete_or_absent, is_intact, sha256
 from nnunetv2_sa_unet.images.dicom_seg import Algorithm, write_dicom_seg
 from nnunetv2_sa_unet.images.masks import WMH
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
@@ -36,7 +36,7 @@ def with_object(folder: Path, found: FoundSubject, row: Subject, model: Model, i
     Raises:
         FolderError: nothing can be written to the folder of the run.
     """
-    if row.dicom_seg is not None and _is_intact(folder, row):
+    if row.dicom_seg is not None and is_intact(below(folder, row.dicom_seg), row.dicom_seg_sha256):
         return row
     row = row.model_copy(update={"dicom_seg": None, "dicom_seg_sha256": None})
     if not is_wanted or not found.is_dicom:
@@ -69,8 +69,3 @@ def _algorithm(model: Model, decision: Decision) -> Algorithm:
         **{key: str(value) for key, value in decision.model_dump().items() if value is not None},
     }
     return Algorithm(name[:_LONGEST], __version__, weights.hexdigest(), parameters)
-
-
-def _is_intact(folder: Path, row: Subject) -> bool:
-    path = below(folder, str(row.dicom_seg))
-    return path.is_file() and sha256([path]) == row.dicom_seg_sha256

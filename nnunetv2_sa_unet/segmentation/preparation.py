@@ -10,7 +10,7 @@ from pathlib import Path
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import below, sha256
+from nnunetv2_sa_unet.files import below, is_intact, sha256
 from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.text_headers import files_of
@@ -199,8 +199,4 @@ def _are_intact(job: Job, earlier: Subject, with_mask: bool) -> bool:
     ]
     if with_mask:
         written.append((earlier.mask, earlier.mask_sha256))
-    return all(
-        below(job.folder, file).is_file() and sha256([job.folder / file]) == expected
-        for file, expected in written
-        if file is not None
-    )
+    return all(is_intact(below(job.folder, file), expected) for file, expected in written if file is not None)

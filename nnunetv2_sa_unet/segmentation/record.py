@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
+from nnunetv2_sa_unet.regions.assignment import Rule
+
 __all__ = [
     "SEGMENTATION_VERSION", "Decision", "Input", "LeftOut", "Model", "Options", "Quality", "Regions", "Segmentation",
     "Subject",
@@ -104,7 +106,7 @@ class Options(_Strict):
     clear_ends: float | None = None
     exclude: str | None = None
     probabilities: bool = False
-    regions: Literal["voxel", "confluent"] | None = None
+    regions: Rule | None = None
     dicom_seg: bool = False
     step_size: float = 0.5
     mirroring: bool = True
@@ -131,7 +133,7 @@ class Regions(_Strict):
         icv_ml: estimate of the intracranial volume.
     """
 
-    rule: Literal["voxel", "confluent"]
+    rule: Rule
     registration: Literal["ok", "failed"]
     reason: str = ""
     mask_sha256: str | None = None

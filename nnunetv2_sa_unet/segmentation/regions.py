@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import SimpleITK
 
-from nnunetv2_sa_unet.files import below, complete_or_absent, sha256
+from nnunetv2_sa_unet.files import below, complete_or_absent, is_intact, sha256
 from nnunetv2_sa_unet.images.bids import sidecar_path, write_sidecar
 from nnunetv2_sa_unet.images.flair import read_flair
 from nnunetv2_sa_unet.images.geometry import image_like
 from nnunetv2_sa_unet.images.masks import WMH
 from nnunetv2_sa_unet.images.volumes import read_volume
-from nnunetv2_sa_unet.regions.assignment import LABELS
+from nnunetv2_sa_unet.regions.assignment import LABELS, Rule
 from nnunetv2_sa_unet.regions.location import locate
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
 from nnunetv2_sa_unet.segmentation.record import Regions, Subject
@@ -31,14 +30,10 @@ def has_regions(folder: Path, row: Subject, rule: str | None) -> bool:
         return True
     if found is None or found.rule != rule or found.mask_sha256 != row.mask_sha256:
         return False
-    return found.map is None or (
-        below(folder, found.map).is_file() and sha256([below(folder, found.map)]) == found.map_sha256
-    )
+    return found.map is None or is_intact(below(folder, found.map), found.map_sha256)
 
 
-def with_regions(
-    folder: Path, found: FoundSubject, row: Subject, rule: Literal["voxel", "confluent"] | None
-) -> Subject:
+def with_regions(folder: Path, found: FoundSubject, row: Subject, rule: Rule | None) -> Subject:
     """Find the regions of a subject, write their map, and put what they hold into its row.
 
     Where the registration failed there is no map and no number, and the row becomes a warning that says so.

@@ -42,7 +42,6 @@ def one_thread():
 @pytest.fixture
 def train(prepare_trainer, one_thread):
     def run(continue_training, stop_before=None):
-        torch.manual_seed(0)
         trainer = prepare_trainer("nnUNetTrainerSAUNet", 2, PLANS, continue_training)
         begin = trainer.on_epoch_start
 
