@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["lesion_noise_mm3", "total_noise_ml"]
+__all__ = ["LESION_MM3", "LESION_SHARE", "SOURCE", "TOTAL_ML", "TOTAL_SHARE", "lesion_noise_mm3", "total_noise_ml"]
 
 #: Of a lesion: so many mm³, or such a share of its larger volume if that is more.
 LESION_MM3, LESION_SHARE = 160.0, 0.3
 #: Of all lesions: so many ml, or such a share of the larger volume.
 TOTAL_ML, TOTAL_SHARE = 0.3, 0.2
+#: Where they are from, for the page and the methods: a clause.
+SOURCE = "XXX"
 
 
 def lesion_noise_mm3(larger_mm3: float) -> float:

@@ -15,6 +15,7 @@ from nnunetv2_sa_unet.files import make_writable
 from nnunetv2_sa_unet.images.processes import default_processes
 from nnunetv2_sa_unet.longitudinal.comparing import compare
 from nnunetv2_sa_unet.longitudinal.folder import MASKS_FOLDER, ChangesFolder, image_name
+from nnunetv2_sa_unet.longitudinal.methods import write_longitudinal_methods
 from nnunetv2_sa_unet.longitudinal.page import write_page
 from nnunetv2_sa_unet.longitudinal.pairs import VisitPair
 from nnunetv2_sa_unet.longitudinal.record import LONGITUDINAL_VERSION, Changes, Pair
@@ -84,6 +85,7 @@ def compare_visits(
     )
     compared = [_compared(folder, pair, rows) for pair in registered]
     record = changes.finish(compared)
+    write_longitudinal_methods(folder, record, say)
     if page:
         say(f"wrote {write_page(folder, record)}")
     return compared
@@ -128,7 +130,7 @@ def _segment(job: Job, masks: RunFolder, subjects: dict[FoundSubject, Pair]) -> 
         if pair.motion is None:
             masks.add(failed(subject, list(subject.inputs), f"not registered: {pair.message}"), True)
     segment_all(job, [subject for subject, pair in subjects.items() if pair.motion is not None], masks.add)
-    return {row.subject: row for row in masks.finish().subjects}
+    return {row.subject: row for row in masks.finish(with_methods=False).subjects}
 
 
 def _compared(folder: Path, pair: Pair, rows: dict[str, Subject]) -> Pair:

@@ -11,7 +11,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below, remove_unfinished
 from nnunetv2_sa_unet.segmentation.compatibility import obstacles
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
-from nnunetv2_sa_unet.segmentation.methods import write_methods
+from nnunetv2_sa_unet.segmentation.methods import methods, write_methods
 from nnunetv2_sa_unet.segmentation.ownership import planned_files, refuse_files_of_others, written_files
 from nnunetv2_sa_unet.segmentation.record import Segmentation, Subject
 from nnunetv2_sa_unet.segmentation.record_files import (
@@ -107,8 +107,11 @@ class RunFolder:
                 self._write_to_disk(lambda: write_journal(self._folder, row))
             self._say(self._progress(row, is_new))
 
-    def finish(self) -> Segmentation:
+    def finish(self, with_methods: bool = True) -> Segmentation:
         """Write the record for good, and the methods beside it, and return what it says of this run's subjects.
+
+        Args:
+            with_methods: else whoever the masks are for tells what was done.
 
         Raises:
             InputError: it cannot be written, or the folder was removed or replaced during the run.
@@ -117,7 +120,9 @@ class RunFolder:
             self._refuse_if_gone()
             segmentation = self.header.model_copy(update={"subjects": _in_order(self._rows)})
             self._write(segmentation)
-            self._write_to_disk(lambda: write_methods(self._folder, segmentation, self._say))
+            if with_methods:
+                text = methods(segmentation)
+                self._write_to_disk(lambda: write_methods(self._folder, text, "segment", RECORD_NAME, self._say))
         return self.header.model_copy(update={"subjects": _in_order(self._finished)})
 
     def _write(self, segmentation: Segmentation) -> None:
