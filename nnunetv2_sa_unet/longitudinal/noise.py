@@ -9,7 +9,7 @@ LESION_MM3, LESION_SHARE = 160.0, 0.3
 #: Of all lesions: so many ml, or such a share of the larger volume.
 TOTAL_ML, TOTAL_SHARE = 0.3, 0.2
 #: Where they are from, for the page and the methods: a clause.
-SOURCE = "XXX"
+SOURCE = "those within which 95 % of the lesions of synthetic heads stayed that were scanned again in other positions"
 
 
 def lesion_noise_mm3(larger_mm3: float) -> float:

@@ -25,6 +25,12 @@ from nnunetv2_sa_unet.scores.scoring import voxel_axes
 __all__ = ["write_page"]
 
 _ASSETS = Path(__file__).with_name("assets")
+#: What says which visit is the earlier one, as a sentence.
+_ORDERS = {
+    "acq_time": "The earlier visit is that of the earlier acq_time in the subject’s sessions.tsv.",
+    "label": "The earlier visit is that whose session’s label comes first.",
+    "table": "The earlier visit is that which the table of pairs calls the first.",
+}
 #: A voxel of change weighs as much as so many of lesion where it is chosen which slices are shown.
 _CHANGE_WEIGHS = 1000
 
@@ -61,6 +67,7 @@ def write_page(folder: Path, changes: Changes) -> Path:
             sections=[_section(folder, pair) for pair in changes.pairs],
             kinds=KINDS,
             noise=noise,
+            orders=_ORDERS,
             most_slices=MOST_SLICES,
             style=style,
         )
