@@ -1,8 +1,9 @@
 """Draw ``longitudinal.png``: a synthetic head at two visits, compared by the command.
 
-    python docs/how-to/longitudinal.py WORK
+    python docs/how-to/longitudinal.py WORK --disable_tta
 
-WORK is a folder for the images and what the command makes of them; a run that was stopped goes on.
+WORK is a folder for the images and what the command makes of them; a run that was stopped goes on. What stands behind
+it goes to the command.
 """
 
 from __future__ import annotations

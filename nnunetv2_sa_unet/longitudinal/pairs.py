@@ -14,13 +14,14 @@ from typing import Literal
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.images.bids import BidsImage, find_flair
 from nnunetv2_sa_unet.images.folders import PassedOver
+from nnunetv2_sa_unet.longitudinal.record import ROLES
 from nnunetv2_sa_unet.longitudinal.sessions import Order, by_label, session_order
 from nnunetv2_sa_unet.text import is_utf8, printable
 
-__all__ = ["COLUMNS", "VisitPair", "pairs_of_bids", "pairs_of_table"]
+__all__ = ["VisitPair", "pairs_of_bids", "pairs_of_table"]
 
 #: Of a table of pairs.
-COLUMNS = ("subject", "first", "second")
+_COLUMNS = ("subject", *ROLES)
 #: The names of a pair and of its visits begin the names of its files, of which file systems take 255 bytes.
 _LONGEST_NAME = 180
 #: Entities that do not tell apart volumes of one session, since every session has others.
@@ -127,21 +128,21 @@ def pairs_of_table(table: Path) -> list[VisitPair]:
     reader = csv.reader(lines.splitlines(), delimiter="\t" if "\t" in head else ",")
     rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(map(str.strip, row))]
     columns = rows[0][1] if rows else []
-    missing = [column for column in COLUMNS if column not in columns]
+    missing = [column for column in _COLUMNS if column not in columns]
     if missing:
         raise InputError(
             f"--pairs {where}: line 1: columns {', '.join(map(printable, columns)) or 'none'}; expected "
-            f"{', '.join(COLUMNS)} ({', '.join(missing)} missing)"
+            f"{', '.join(_COLUMNS)} ({', '.join(missing)} missing)"
         )
     pairs: list[VisitPair] = []
     problems: list[str] = []
     for number, row in rows[1:]:
-        fields = {column: row[columns.index(column)] if columns.index(column) < len(row) else "" for column in COLUMNS}
+        fields = {column: row[columns.index(column)] if columns.index(column) < len(row) else "" for column in _COLUMNS}
         wrong = [f"line {number}, column {column}: {what}" for column, what in _problems(fields, pairs)]
         problems += wrong
         if not wrong:
-            first, second = (Path(os.path.abspath(table.parent / fields[column])) for column in COLUMNS[1:])
-            pairs.append(VisitPair(fields["subject"], fields["subject"], ("first", "second"), (first, second)))
+            first, second = (Path(os.path.abspath(table.parent / fields[column])) for column in _COLUMNS[1:])
+            pairs.append(VisitPair(fields["subject"], fields["subject"], ROLES, (first, second)))
     if problems:
         raise InputError("\n".join(f"--pairs {where}: {problem}" for problem in problems))
     if not pairs:
@@ -151,9 +152,13 @@ def pairs_of_table(table: Path) -> list[VisitPair]:
 
 def _problems(fields: dict[str, str], before: Sequence[VisitPair]) -> Iterator[tuple[str, str]]:
     """What is wrong with the fields of a line, by column."""
-    for column in COLUMNS:
+    for column in _COLUMNS:
         if not fields[column]:
-            yield column, "empty; expected " + ("a name" if column == "subject" else "the path of an image")
+            yield (
+                column,
+                "empty; expected "
+                + ("a name" if column == "subject" else "the path of an image, or of the folder of a DICOM series"),
+            )
     name = fields["subject"]
     if name in (".", "..") or re.search(r"[/\\:\0]", name):
         yield "subject", f"{printable(name)} cannot begin the name of a file; expected letters, digits, - and _"

@@ -8,10 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from nnunetv2_sa_unet.segmentation.record import Model, Options
 
-__all__ = ["LONGITUDINAL_VERSION", "Changes", "Figures", "Motion", "Pair", "Visit"]
+__all__ = ["LONGITUDINAL_VERSION", "ROLES", "Changes", "Figures", "Motion", "Pair", "Visit"]
 
 #: Raised whenever the same two images give another registration, or the same two masks other figures.
 LONGITUDINAL_VERSION = 1
+#: The two visits of a pair, in the names of files and in tables.
+ROLES = ("first", "second")
 
 _Volume = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -15,7 +15,7 @@ from nnunetv2_sa_unet.files import below, complete_or_absent, is_intact, sha256
 from nnunetv2_sa_unet.longitudinal.folder import image_name, stored_path
 from nnunetv2_sa_unet.longitudinal.halfway import covered, halfway
 from nnunetv2_sa_unet.longitudinal.pairs import VisitPair
-from nnunetv2_sa_unet.longitudinal.record import Motion, Pair, Visit
+from nnunetv2_sa_unet.longitudinal.record import ROLES, Motion, Pair, Visit
 from nnunetv2_sa_unet.longitudinal.registration import Registration, Work, agreement, register, working
 from nnunetv2_sa_unet.longitudinal.rigid import Matrix, degrees, inverse
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject, find_subject
@@ -133,7 +133,7 @@ def _registered(folder: Path, pair: VisitPair, visits: Sequence[Visit], subjects
     half = halfway(images[0], images[1], found.matrix)
     remarks += _oddities(motion, images)
     written = []
-    for visit, role, image in zip(visits, ("first", "second"), half, strict=True):
+    for visit, role, image in zip(visits, ROLES, half, strict=True):
         name = image_name(pair.name, role)
         path = below(folder, name)
         with writing(path, 0), complete_or_absent(path) as temporary:
@@ -195,7 +195,7 @@ def _oddities(motion: Motion, images: Sequence[SimpleITK.Image]) -> list[str]:
     if np.max(np.maximum(np.divide(*edges), np.divide(*edges[::-1]))) > _COARSER:
         sizes = " and ".join("×".join(f"{edge:.3g}" for edge in each) for each in edges)
         found.append(f"voxels of {sizes} mm: compared at the coarser ones along each axis")
-    for unseen, which in zip(motion.unseen, ("first", "second"), strict=True):
+    for unseen, which in zip(motion.unseen, ROLES, strict=True):
         if unseen > _TOO_LITTLE:
             raise InputError(f"{unseen:.0%} of the brain in the {which} image are not in the other: not compared")
         if unseen > _UNSEEN:

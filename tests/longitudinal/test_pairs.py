@@ -130,7 +130,7 @@ def test_all_that_is_wrong_with_a_table_is_said_by_line_and_column(tmp_path: Pat
     assert [line.removeprefix(f"--pairs {table}: ") for line in str(error.value).splitlines()] == [
         "line 3, column subject: empty; expected a name",
         "line 4, column subject: A is above already; give each pair a name of its own, such as A-2",
-        "line 5, column second: empty; expected the path of an image",
+        "line 5, column second: empty; expected the path of an image, or of the folder of a DICOM series",
         "line 5, column subject: ../b cannot begin the name of a file; expected letters, digits, - and _",
         "line 6, column second: ./1.nii is the first visit too; expected another image",
         "line 7, column subject: a name of more than 180 bytes; choose a shorter one",
