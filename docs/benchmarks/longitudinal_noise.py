@@ -1,6 +1,6 @@
 """How much change ``longitudinal`` finds where there is none: synthetic heads, scanned again in other positions.
 
-    python docs/benchmarks/longitudinal_noise.py OUT --heads 8 --positions 5 -- --disable_tta
+    python docs/benchmarks/longitudinal_noise.py OUT --heads 6 --positions 5 -- --disable_tta
 
 A head keeps its lesions; its position, the noise, the bias field and the gain are others at each visit, and each visit
 is compared with the next one. What stands behind ``--`` goes to the command. Given again, also with more heads, it goes
@@ -32,7 +32,7 @@ SIZES = (0, 30, 100, 500, 1000, 4000, np.inf)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--heads", type=int, default=8)
+    parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--positions", type=int, default=5)
     arguments, words = parser.parse_known_args()
     images = arguments.output / "images"

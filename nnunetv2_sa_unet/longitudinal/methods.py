@@ -73,8 +73,7 @@ def _lesions(changes: Changes, cite: References) -> Iterator[str]:
         f"{noise.LESION_MM3:g} mm³ and by more than {lesion:.0f} % of the larger of its two volumes; else it was "
         "called stable, or uncertain if it was there at a single visit. A change of the whole volume was told from "
         f"noise where it was more than {noise.TOTAL_ML:g} ml and more than {total:.0f} % of the larger volume. These "
-        "limits were not measured in the images of this study: they are those of nnunetv2-sa-unet, "
-        f"{noise.SOURCE}."
+        f"limits were not measured in the images of this study: they are those {noise.SOURCE} (nnunetv2-sa-unet)."
     )
 
 
