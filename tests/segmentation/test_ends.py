@@ -35,5 +35,7 @@ def test_the_row_says_what_was_cleared() -> None:
 
 
 def test_a_volume_with_too_few_slices_is_refused() -> None:
-    with pytest.raises(InputError, match=r"clearing the ends by 0.125: found 7 axial slices, of which that is less than one"):
+    with pytest.raises(
+        InputError, match=r"clearing the ends by 0.125: found 7 axial slices, of which that is less than one"
+    ):
         describe_ends((7, 4, 5), "LPS", 0.125)
