@@ -11,6 +11,7 @@ from nnunetv2_sa_unet.commands.outcome import INTERRUPTED, print_outcome
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import held, make_writable
+from nnunetv2_sa_unet.text import counted
 
 __all__ = ["add_parser", "run"]
 
@@ -76,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         mirroring=segmenter.mirrors,
         device=device.name,
     )
-    print(f"{len(pairs)} pairs of visits, {len(segmenter.model.folds)} folds on {device.name}", flush=True)
+    folds = counted(len(segmenter.model.folds), "fold")
+    print(f"{counted(len(pairs), 'pair')} of visits, {folds} on {device.name}", flush=True)
     with held(output):
         try:
             rows = compare_visits(

@@ -24,6 +24,7 @@ from nnunetv2_sa_unet.segmentation.record_files import (
     write_journal,
     write_segmentation,
 )
+from nnunetv2_sa_unet.text import counted
 
 __all__ = ["RunFolder"]
 
@@ -145,8 +146,8 @@ class RunFolder:
     def _progress(self, row: Subject, is_new: bool) -> str:
         count, total = len(self._finished), len(self._names)
         line = f"[{count:{len(str(total))}}/{total}] {row.subject}: "
-        if row.volume_ml is not None:
-            line += f"{row.volume_ml:.2f} ml in {row.lesions} lesions"
+        if row.volume_ml is not None and row.lesions is not None:
+            line += f"{row.volume_ml:.2f} ml in {counted(row.lesions, 'lesion')}"
         line += f"{'; ' if row.volume_ml is not None else 'FAILED: '}{row.message}" if row.message else ""
         if not is_new:
             return f"{line} (done before)"
