@@ -224,6 +224,9 @@ def test_a_dicom_series_is_a_visit(
     assert row.figures is not None
     assert row.figures.below_noise
     (first, second) = row.visits
+    # By their headers the two images have no place in common.
+    assert row.motion is not None
+    assert row.motion.shift_mm > 50
     assert (first.series_uid, first.files) == (None, None)
     assert (second.path, second.series_uid) == ("../scan", "1.2.826.0.1.1")
     assert second.files is not None
