@@ -126,7 +126,8 @@ def _segment(job: Job, masks: RunFolder, subjects: dict[FoundSubject, Pair]) -> 
     """Make the masks of all visits; the rows by the names of the subjects."""
     for subject, pair in subjects.items():
         if pair.motion is None:
-            masks.add(failed(subject, list(subject.inputs), f"not registered: {pair.message}"), True)
+            # The pair has said so.
+            masks.add(failed(subject, list(subject.inputs), f"not registered: {pair.message}"), True, aloud=False)
     segment_all(job, [subject for subject, pair in subjects.items() if pair.motion is not None], masks.add)
     return {row.subject: row for row in masks.finish(with_methods=False).subjects}
 

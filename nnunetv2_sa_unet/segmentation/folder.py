@@ -65,6 +65,7 @@ class RunFolder:
         self._names = {subject.name for subject in subjects}
         self._lock = Lock()
         self._finished: dict[str, Subject] = {}
+        self._unsaid = 0
         self._segmenting_since, self._segmented = time.monotonic(), 0
         found = read_segmentation(folder) if has_record(folder) else None
         # A folder that holds maps of probabilities gets more of them, whatever this run was asked for.
@@ -92,8 +93,8 @@ class RunFolder:
         planned = {path for subject in subjects for path in planned_files(subject, options)}
         self._write_to_disk(lambda: start_journal(folder, header, sorted(planned | set(map(Path, claimed)))))
 
-    def add(self, row: Subject, is_new: bool) -> None:
-        """Put a subject into the record and say how far the run is; from any thread."""
+    def add(self, row: Subject, is_new: bool, aloud: bool = True) -> None:
+        """Put a subject into the record and, if ``aloud``, say how far the run is; from any thread."""
         with self._lock:
             earlier = self._rows.get(row.subject)
             if earlier is not None:
@@ -106,7 +107,10 @@ class RunFolder:
                 self._segmented += row.mask is not None
                 self._refuse_if_gone()
                 self._write_to_disk(lambda: write_journal(self._folder, row))
-            self._say(self._progress(row, is_new))
+            if aloud:
+                self._say(self._progress(row, is_new))
+            else:
+                self._unsaid += 1
 
     def finish(self, with_methods: bool = True) -> Segmentation:
         """Write the record for good, and the methods beside it, and return what it says of this run's subjects.
@@ -144,7 +148,7 @@ class RunFolder:
             )
 
     def _progress(self, row: Subject, is_new: bool) -> str:
-        count, total = len(self._finished), len(self._names)
+        count, total = (len(names) - self._unsaid for names in (self._finished, self._names))
         line = f"[{count:{len(str(total))}}/{total}] {row.subject}: "
         if row.volume_ml is not None and row.lesions is not None:
             line += f"{row.volume_ml:.2f} ml in {counted(row.lesions, 'lesion')}"

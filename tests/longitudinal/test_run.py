@@ -290,6 +290,8 @@ def test_broken_visits_fail_alone_and_leave_nothing(images: Path, tmp_path: Path
     assert [(row.pair, row.status) for row in rows] == [
         (name, "failed") for name in ("another_head", "cut", "gone", "twice")
     ]
+    # Each is said once, and not again for the masks that it has not got.
+    assert len([line for line in SAID if "FAILED" in line]) == 4
     messages = {row.pair: row.message for row in rows}
     assert "do not fit each other" in messages["another_head"]
     assert messages["cut"].startswith("cut.nii: ")
