@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.regions.parcellation import Parcellation
-from nnunetv2_sa_unet.regions.registration import Registration
+from nnunetv2_sa_unet.regions.registration import Registration, on_grid
 
 __all__ = ["Measures", "measure", "problems"]
 
@@ -67,14 +67,7 @@ def measure(registration: Registration, parcellation: Parcellation) -> Measures:
     left, scales, right = np.linalg.svd(np.reshape(registration.affine.GetMatrix(), (3, 3)))
     rotation = left @ right
     turn = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
-    brain = (
-        SimpleITK.GetArrayViewFromImage(
-            SimpleITK.Resample(
-                registration.brain, parcellation.grid, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor
-            )
-        )
-        > 0
-    )
+    brain = SimpleITK.GetArrayFromImage(on_grid(registration.brain, parcellation.grid)) > 0
     found, atlas, head = parcellation.ventricles, parcellation.atlas_ventricles, parcellation.intracranial
     smallest, middle, largest = sorted(float(1 / scale) for scale in scales)
     return Measures(
