@@ -18,7 +18,7 @@ _INFORMATION = 0.18
 #: Dice of the atlas's brain with the brain by brightness alone.
 _OVERLAP = 0.85
 #: Median brightness of the ventricles found, and of white matter, where the white matter nearby is 1.
-_FLUID, _WHITE = 0.6, 0.8
+_FLUID, _WHITE = 0.7, 0.8
 #: Scale of the atlas along its axes, and of the largest to the smallest; its turn in degrees.
 _SCALE, _STRETCH, _TURN = (0.7, 1.45), 1.35, 45.0
 #: Share of the head and of its ventricles that the image has to show.

@@ -53,9 +53,9 @@ _PITCHES = (-0.3, -0.15, 0.0, 0.15, 0.3)
 _BINS = 32
 #: Of an optimiser: longest and shortest step (mm), how many, and what a step is shortened to where the slope turns. The
 #: slopes of mutual information are rough: where steps shorten fast, they end anywhere.
-_SEARCH, _COARSE = (4.0, 0.05, 80, 0.8), (2.0, 0.01, 300, 0.9)
-#: How often the affine transform is begun anew at most, and what it has to gain.
-_RESTARTS, _GAIN = 6, 0.002
+_SEARCH, _COARSE = (4.0, 0.05, 80, 0.8), (4.0, 0.01, 300, 0.9)
+#: How often the affine transform is begun anew at most, and what it has to gain to be begun once more.
+_RESTARTS, _GAIN = 6, 0.001
 #: The deformation: iterations, and how far it is smoothed after each (mm).
 _STEPS, _STIFFNESS_MM = 30, 4.5
 #: How far the brightness of white matter is averaged (mm); what is brighter than this is as this; tissue and no fluid.
@@ -92,10 +92,12 @@ def register(flair: SimpleITK.Image) -> Registration | None:
     """
     oriented = SimpleITK.Cast(SimpleITK.DICOMOrient(flair, ORIENTATION), SimpleITK.sitkFloat32)
     values = np.nan_to_num(SimpleITK.GetArrayFromImage(oriented), nan=0.0, posinf=0.0, neginf=0.0)
-    # Copies in other units, as windowed to 8 bit, may be dark at another value than 0.
+    # In other units, or windowed to 8 bit, the same head has the same values here, and what is dark is 0.
     dark, bright = np.percentile(values, (1, 99.9))
-    values = np.clip(values, dark, bright) - dark
-    oriented = image_like(values.astype(np.float32), oriented)
+    if not dark < bright:
+        return None
+    values = ((np.clip(values, dark, bright) - dark) / (bright - dark)).astype(np.float32)
+    oriented = image_like(values, oriented)
     mask = brain_mask(values, oriented.GetSpacing()[::-1])
     if mask is None or not mask.any():
         return None
@@ -105,13 +107,18 @@ def register(flair: SimpleITK.Image) -> Registration | None:
     search, coarse, fine = (on_cubes(oriented, edge) for edge in (_SEARCH_MM, _COARSE_MM, _FINE_MM))
     looked_at = on_grid(brain, search)
     # Brightness alone takes scalp for brain now and then, and not every scalp is like the atlas's.
-    affine, information = max(
-        (
-            _affine(coarse, _found(search, _around(looked_at, margin), atlas, start), atlas)
-            for margin in ((_AROUND_MM, _SCALP_MM) if has_scalp else (_AROUND_MM,))
-        ),
-        key=lambda found: found[1],
-    )
+    starts = [
+        _found(search, _around(looked_at, margin), atlas, start)
+        for margin in ((_AROUND_MM, _SCALP_MM) if has_scalp else (_AROUND_MM,))
+    ]
+    affine, information = max((_refined(coarse, each, atlas) for each in starts), key=lambda refined: refined[1])
+    for _ in range(_RESTARTS):
+        again, more = _refined(coarse, affine, atlas)
+        gain = more - information
+        if gain > 0:
+            affine, information = again, more
+        if gain < _GAIN:
+            break
     transform = _deformed(fine, _near_brain(fine, affine), atlas.image, affine)
     return Registration(affine, transform, information, oriented, brain)
 
@@ -237,18 +244,12 @@ def _found(
     return affine
 
 
-def _affine(
+def _refined(
     image: SimpleITK.Image, start: SimpleITK.AffineTransform, atlas: _Atlas
 ) -> tuple[SimpleITK.AffineTransform, float]:
-    """The affine transform and its mutual information, begun anew while it gains: what is compared moves with it."""
-    best, most = start, -np.inf
-    for _ in range(_RESTARTS):
-        transform = SimpleITK.AffineTransform(best)
-        information = _optimised(image, _near_brain(image, best), atlas, transform, _COARSE)
-        if information < most + _GAIN:
-            break
-        best, most = transform, information
-    return best, most
+    """A better affine transform and its mutual information, near the brain as the atlas says by the one before."""
+    transform = SimpleITK.AffineTransform(start)
+    return transform, _optimised(image, _near_brain(image, start), atlas, transform, _COARSE)
 
 
 def _optimised(
