@@ -47,7 +47,7 @@ def choose_device(word: str) -> Device:
         return Device("cpu", f"no GPU works here ({'; '.join(problems)}), so the CPU computes")
     problem = _problem(word)
     if problem is not None:
-        raise InputError(f"-device {word}: {problem}; name another, such as -device cpu, or leave it to -device auto")
+        raise InputError(f"device {word}: {problem}; name another, such as cpu, or leave it to auto")
     return Device(word)
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["cell", "is_utf8", "one_line", "printable", "printed"]
+__all__ = ["cell", "counted", "is_utf8", "one_line", "printable", "printed"]
 
 #: What begins a formula where a spreadsheet opens a table.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -31,6 +31,11 @@ def printable(text: str | Path) -> str:
 def printed(text: str) -> str:
     """Text for a terminal: as :func:`printable`, but for line ends, tabs and the returns of progress bars."""
     return _UNSEEN.sub(lambda match: match[0] if match[0] in "\n\r\t" else _code(match), text)
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: ``1 fold``, ``5 folds``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def one_line(text: object) -> str:

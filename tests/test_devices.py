@@ -74,10 +74,8 @@ def test_a_device_that_was_asked_for_and_does_not_work_is_refused(machine: Machi
     machine.failures["cuda"] = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
     with pytest.raises(InputError) as error:
         choose_device("cuda")
-    assert str(error.value) == (
-        "-device cuda: CUDA out of memory; name another, such as -device cpu, or leave it to -device auto"
-    )
-    with pytest.raises(InputError, match="-device mps: PyTorch finds none; "):
+    assert str(error.value) == ("device cuda: CUDA out of memory; name another, such as cpu, or leave it to auto")
+    with pytest.raises(InputError, match="device mps: PyTorch finds none; "):
         choose_device("mps")
     assert choose_device("cpu") == Device("cpu")
 

@@ -55,8 +55,9 @@ NETWORKS = [
 #: Peak memory is compared with what plans of so many GB promise.
 GPU_MEMORIES = (8, 11, 24)
 _TRAINER, _NNUNETS = "nnUNetTrainerSAUNet", "nnUNetTrainer"
-#: Seconds that one process may take, and on a CPU, where it is not the speed that is tried.
-_LIMIT, _DRY_LIMIT = 240, 1800
+#: Seconds that one process may take (exactness was not done after 150 on an H200), and on a CPU, where it is not the
+#: speed that is tried.
+_LIMIT, _DRY_LIMIT = 480, 1800
 
 
 @dataclass(frozen=True)

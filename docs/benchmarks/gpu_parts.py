@@ -117,9 +117,7 @@ def exactness(patch: list[int], batch: int, device: str, dtypes: list[str]) -> l
         return logits[0].detach().double(), gradients / 2.0**12
 
     built.double()
-    # cuDNN's trials take minutes in float64.
-    with torch.backends.cudnn.flags(enabled=False):
-        expected = results(partial(UNet.forward, built))
+    expected = results(partial(UNet.forward, built))
     built.float()
     rows = []
     for dtype in dtypes:

@@ -1,8 +1,9 @@
 """Draw ``longitudinal.png``: a synthetic head at two visits, compared by the command.
 
-    python docs/how-to/longitudinal.py WORK
+    python docs/how-to/longitudinal.py WORK --disable_tta
 
-WORK is a folder for the images and what the command makes of them; a run that was stopped goes on.
+WORK is a folder for the images and what the command makes of them; a run that was stopped goes on. What stands behind
+it goes to the command.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ def main(work: Path) -> None:
 
 
 def draw(out: Path, pair: str) -> None:
-    """Draw the slices with most change, the first visit above the second."""
+    """Draw the slices that show most of each kind of change, the first visit above the second."""
     kinds = values(out / "changes" / f"{pair}_changes.nii.gz")
     spacing = SimpleITK.ReadImage(str(out / "changes" / f"{pair}_changes.nii.gz")).GetSpacing()
-    changed = ((kinds > 0) & (kinds != 1 + KINDS.index("stable"))).sum(axis=(1, 2))
-    chosen = sorted(np.argsort(changed)[::-1][:SLICES])
+    areas = [(kinds == number).sum(axis=(1, 2)) for number, kind in enumerate(KINDS, 1) if kind != "stable"]
+    best = [int(np.argmax(area)) for area in areas if area.any()]
+    most = np.argsort(sum(areas))[::-1].tolist()
+    chosen = sorted(list(dict.fromkeys([*best, *most]))[:SLICES])
     figure = Figure(figsize=(2.6 * SLICES, 6.7), layout="constrained", facecolor="black")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, SLICES)

@@ -11,6 +11,7 @@ from nnunetv2_sa_unet.commands.outcome import INTERRUPTED, print_outcome
 from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import held, make_writable
+from nnunetv2_sa_unet.text import counted
 
 __all__ = ["add_parser", "run"]
 
@@ -22,8 +23,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="what changed between two visits: new, enlarged, stable, shrunk and gone lesions",
         description="Register the FLAIR images of two visits half-way, segment both alike and match their lesions: "
         "changes.csv with a row a pair of visits, a map and a table of the lesions of each, changes.json with how it "
-        "was made, and changes.html, a page with the two visits side by side. What was done before is kept: after an "
-        "interruption give the same command again. The status is 0 only if every pair was compared.",
+        "was made, methods.md with that in words for a paper, and changes.html, a page with the two visits side by "
+        "side. What was done before is kept: after an interruption give the same command again. The status is 0 only "
+        "if every pair was compared.",
     )
     parser.add_argument(
         "bids", nargs="?", type=Path, metavar="BIDS", help="data set whose subjects have several sessions"
@@ -32,7 +34,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--pairs",
         type=Path,
         metavar="TABLE",
-        help="instead: a table (CSV or TSV) with the columns subject, first and second, the paths of two FLAIR images",
+        help="instead: a table (CSV or TSV) with the columns subject, first and second, the paths of two FLAIR "
+        "images: files, or folders of one DICOM series each",
     )
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="OUT", help="folder to write to")
     add_model(parser)
@@ -74,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         mirroring=segmenter.mirrors,
         device=device.name,
     )
-    print(f"{len(pairs)} pairs of visits, {len(segmenter.model.folds)} folds on {device.name}", flush=True)
+    folds = counted(len(segmenter.model.folds), "fold")
+    print(f"{counted(len(pairs), 'pair')} of visits, {folds} on {device.name}", flush=True)
     with held(output):
         try:
             rows = compare_visits(

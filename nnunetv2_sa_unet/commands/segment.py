@@ -13,7 +13,7 @@ from nnunetv2_sa_unet.devices import choose_device
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import held, make_writable
 from nnunetv2_sa_unet.segmentation.limits import CLEAR_ENDS
-from nnunetv2_sa_unet.text import printable
+from nnunetv2_sa_unet.text import counted, printable
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.images.folders import PassedOver
@@ -136,7 +136,8 @@ def run(arguments: argparse.Namespace, choose: Callable[[Found], Found] | None =
             print(f"{output}: holds regions by the rule {options.regions}, and gets them of new subjects too")
         if segmenter.orientation.source == "assumed":
             print(f"{model}: does not say how its training images were stored; {segmenter.orientation.code} assumed")
-        print(f"{len(subjects)} subjects, {len(segmenter.model.folds)} folds on {device.name}", flush=True)
+        folds = counted(len(segmenter.model.folds), "fold")
+        print(f"{counted(len(subjects), 'subject')}, {folds} on {device.name}", flush=True)
         job = Job(segmenter, options, output, masks, folder.earlier, folder.header.made_with)
         try:
             segment_all(job, subjects, folder.add)

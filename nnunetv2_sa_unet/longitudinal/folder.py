@@ -14,7 +14,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below, remove_unfinished, write_json, write_rows
 from nnunetv2_sa_unet.longitudinal.matching import KINDS
 from nnunetv2_sa_unet.longitudinal.pairs import VisitPair
-from nnunetv2_sa_unet.longitudinal.record import LONGITUDINAL_VERSION, Changes, Pair
+from nnunetv2_sa_unet.longitudinal.record import LONGITUDINAL_VERSION, ROLES, Changes, Pair
 from nnunetv2_sa_unet.report.section import file_stem
 from nnunetv2_sa_unet.segmentation.journal import append_line, read_lines
 from nnunetv2_sa_unet.text import printable
@@ -176,12 +176,12 @@ def _not_ours(path: Path, error: ValidationError) -> str:
 
 
 def _files_of(pair: str) -> list[str]:
-    of_visits = [name(pair, role) for role in ("first", "second") for name in (image_name, picture_name)]
+    of_visits = [name(pair, role) for role in ROLES for name in (image_name, picture_name)]
     return [*of_visits, changes_name(pair), lesions_name(pair)]
 
 
 _HEADER = (
-    "pair", "subject", "first", "second", "first_ml", "second_ml", "change_ml", "change_percent", "noise_ml",
+    "pair", "subject", *ROLES, "first_ml", "second_ml", "change_ml", "change_percent", "noise_ml",
     "below_noise", *(f"lesions_{kind}" for kind in KINDS), *(f"ml_{kind}" for kind in KINDS), "status", "message",
 )  # fmt: skip
 

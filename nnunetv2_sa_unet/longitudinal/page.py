@@ -15,7 +15,7 @@ from nnunetv2_sa_unet.images.volumes import read_volume
 from nnunetv2_sa_unet.longitudinal import noise
 from nnunetv2_sa_unet.longitudinal.folder import PAGE_NAME, picture_name
 from nnunetv2_sa_unet.longitudinal.matching import KINDS
-from nnunetv2_sa_unet.longitudinal.record import Changes, Pair
+from nnunetv2_sa_unet.longitudinal.record import ROLES, Changes, Pair
 from nnunetv2_sa_unet.report.mosaic import MOST_SLICES, Mosaic, Tile, chosen_slices, content_box, draw_mosaic
 from nnunetv2_sa_unet.report.page import ASSETS as REPORT_ASSETS
 from nnunetv2_sa_unet.report.page import template_environment
@@ -25,6 +25,12 @@ from nnunetv2_sa_unet.scores.scoring import voxel_axes
 __all__ = ["write_page"]
 
 _ASSETS = Path(__file__).with_name("assets")
+#: What says which visit is the earlier one, as a sentence.
+_ORDERS = {
+    "acq_time": "The first visit is the one of the earlier acq_time in sessions.tsv.",
+    "label": "The first visit is the one whose session comes first by its label.",
+    "table": "The first visit is the one that the table of pairs calls so.",
+}
 #: A voxel of change weighs as much as so many of lesion where it is chosen which slices are shown.
 _CHANGE_WEIGHS = 1000
 
@@ -61,6 +67,7 @@ def write_page(folder: Path, changes: Changes) -> Path:
             sections=[_section(folder, pair) for pair in changes.pairs],
             kinds=KINDS,
             noise=noise,
+            orders=_ORDERS,
             most_slices=MOST_SLICES,
             style=style,
         )
@@ -78,7 +85,7 @@ def _section(folder: Path, pair: Pair) -> _Section:
     except InputError as error:
         return _Section(pair, anchor, problem=f"cannot be shown: {error}")
     pictures = []
-    for role, mosaic in zip(("first", "second"), mosaics, strict=True):
+    for role, mosaic in zip(ROLES, mosaics, strict=True):
         name = picture_name(pair.pair, role)
         with complete_or_absent(below(folder, name)) as temporary:
             temporary.write_bytes(mosaic.picture or b"")

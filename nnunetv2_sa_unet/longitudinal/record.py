@@ -8,10 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from nnunetv2_sa_unet.segmentation.record import Model, Options
 
-__all__ = ["LONGITUDINAL_VERSION", "Changes", "Figures", "Motion", "Pair", "Visit"]
+__all__ = ["LONGITUDINAL_VERSION", "ROLES", "Changes", "Figures", "Motion", "Pair", "Visit"]
 
 #: Raised whenever the same two images give another registration, or the same two masks other figures.
 LONGITUDINAL_VERSION = 1
+#: The two visits of a pair, in the names of files and in tables.
+ROLES = ("first", "second")
 
 _Volume = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -25,8 +27,11 @@ class Visit(_Strict):
 
     Attributes:
         visit: what it is called.
-        path: of its FLAIR image.
-        sha256: of that file, header and voxels; None if it cannot be read.
+        path: of its FLAIR image; of a DICOM series its folder.
+        sha256: of that file, header and voxels; of a series that of its files' bytes, one after the other. None if it
+            cannot be read.
+        series_uid: the series' identifier; None for a file.
+        files: of the series, below its folder, in the order of the slices; None for a file.
         image: half-way, below the folder; None if there is none.
         image_sha256: of that file.
         mask: on that grid, likewise.
@@ -36,6 +41,8 @@ class Visit(_Strict):
     visit: str
     path: str
     sha256: str | None = None
+    series_uid: str | None = None
+    files: list[str] | None = None
     image: str | None = None
     image_sha256: str | None = None
     mask: str | None = None
@@ -53,6 +60,7 @@ class Motion(_Strict):
         disagreement_mm: of the registrations in either direction (root mean square over a sphere of 80 mm).
         correlation: of the two images' brightness in the brain, after registration.
         overlap: of the two brains (Dice).
+        unseen: share of the brain in the first and in the second image that the other image leaves out.
         voxel_mm: edges of the voxel half-way (x, y, z).
         remarks: what is odd about the images, or about comparing them.
     """
@@ -63,6 +71,7 @@ class Motion(_Strict):
     disagreement_mm: float
     correlation: float
     overlap: float
+    unseen: list[float]
     voxel_mm: list[float]
     remarks: list[str]
 
@@ -98,6 +107,7 @@ class Pair(_Strict):
         pair: its name, which also begins the names of its files.
         subject: its name.
         visits: the earlier and the later one.
+        order: what says which is the earlier one: the time or the label of a session, or the table of pairs.
         status: ``ok``; ``warning`` if something looks odd; ``failed`` if there are no figures.
         message: what is odd or wrong, in one line.
         motion: None if the images could not be registered.
@@ -109,6 +119,7 @@ class Pair(_Strict):
     pair: str
     subject: str
     visits: list[Visit]
+    order: Literal["acq_time", "label", "table"]
     status: Literal["ok", "warning", "failed"]
     message: str = ""
     motion: Motion | None = None

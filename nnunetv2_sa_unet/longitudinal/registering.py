@@ -12,14 +12,15 @@ import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below, complete_or_absent, is_intact, sha256
-from nnunetv2_sa_unet.images.flair import read_flair
-from nnunetv2_sa_unet.images.text_headers import files_of
 from nnunetv2_sa_unet.longitudinal.folder import image_name, stored_path
 from nnunetv2_sa_unet.longitudinal.halfway import covered, halfway
 from nnunetv2_sa_unet.longitudinal.pairs import VisitPair
-from nnunetv2_sa_unet.longitudinal.record import Motion, Pair, Visit
+from nnunetv2_sa_unet.longitudinal.record import ROLES, Motion, Pair, Visit
 from nnunetv2_sa_unet.longitudinal.registration import Registration, Work, agreement, register, working
 from nnunetv2_sa_unet.longitudinal.rigid import Matrix, degrees, inverse
+from nnunetv2_sa_unet.segmentation.inputs import FoundSubject, find_subject
+from nnunetv2_sa_unet.segmentation.preparation import hashed, read_channels
+from nnunetv2_sa_unet.segmentation.record import Input
 from nnunetv2_sa_unet.segmentation.writing import FolderError, write_image, writing
 from nnunetv2_sa_unet.text import one_line
 
@@ -28,9 +29,10 @@ __all__ = ["register_pair"]
 #: What a registration of one head does not exceed, and what two images of it have in common. Where the limits lie
 #: between pairs of one head and of two stands in docs/benchmarks/longitudinal.md.
 MOST_DEGREES, MOST_DISAGREEMENT_MM = 45.0, 2.0
-LEAST_CORRELATION, LEAST_OVERLAP = 0.8, 0.7
-#: Share of a visit's brain that the other image may leave out without a word, and that leaves too little.
-_UNSEEN, _TOO_LITTLE = 0.02, 0.5
+LEAST_CORRELATION, LEAST_OVERLAP = 0.73, 0.7
+#: Share of a visit's brain that the other image may leave out without a warning, and that leaves too little. Heads that
+#: lie a few mm and degrees otherwise in a box of slices lose some 6 % at its ends.
+_UNSEEN, _TOO_LITTLE = 0.1, 0.5
 #: How many times coarser one visit may be along an axis without a word.
 _COARSER = 1.5
 
@@ -51,9 +53,13 @@ def register_pair(folder: Path, pair: VisitPair, earlier: Pair | None) -> tuple[
     Raises:
         FolderError: nothing can be written to the folder.
     """
-    visits = [Visit(visit=name, path=stored_path(folder, path)) for name, path in _named(pair)]
+    visits = [
+        Visit(visit=name, path=stored_path(folder, path)) for name, path in zip(pair.visits, pair.images, strict=True)
+    ]
     try:
-        visits = [_hashed(visit, path) for visit, path in zip(visits, pair.images, strict=True)]
+        subjects = [find_subject(path, 1) for path in pair.images]
+        inputs = [hashed(each.inputs[0]) for each in subjects]
+        visits = [_seen(folder, visit, one) for visit, one in zip(visits, inputs, strict=True)]
         if earlier is not None and earlier.motion is not None and _is_as_good(folder, earlier, visits):
             kept = [
                 visit.model_copy(update={"image": there.image, "image_sha256": there.image_sha256})
@@ -62,7 +68,7 @@ def register_pair(folder: Path, pair: VisitPair, earlier: Pair | None) -> tuple[
             return _row(pair, kept, earlier.motion), False
         if visits[0].sha256 == visits[1].sha256:
             raise InputError(f"{pair.images[1]}: is the same file as {pair.images[0]}; expected another visit")
-        return _registered(folder, pair, visits), True
+        return _registered(folder, pair, visits, subjects), True
     except FolderError:
         raise
     except InputError as error:
@@ -72,26 +78,36 @@ def register_pair(folder: Path, pair: VisitPair, earlier: Pair | None) -> tuple[
 
 
 def _row(pair: VisitPair, visits: list[Visit], motion: Motion) -> Pair:
-    status: Literal["ok", "warning"] = "warning" if motion.remarks else "ok"
-    message = "; ".join(motion.remarks)
-    return Pair(pair=pair.name, subject=pair.subject, visits=visits, status=status, message=message, motion=motion)
+    remarks = [*([pair.remark] if pair.remark else []), *motion.remarks]
+    status: Literal["ok", "warning"] = "warning" if remarks else "ok"
+    return Pair(
+        pair=pair.name,
+        subject=pair.subject,
+        visits=visits,
+        order=pair.order,
+        status=status,
+        message="; ".join(remarks),
+        motion=motion,
+    )
 
 
 def _failed(pair: VisitPair, visits: Sequence[Visit], message: str) -> Pair:
     for path in pair.images:
         message = message.replace(f"{path.parent}{os.sep}", "")
-    return Pair(pair=pair.name, subject=pair.subject, visits=list(visits), status="failed", message=message)
+    return Pair(
+        pair=pair.name,
+        subject=pair.subject,
+        visits=list(visits),
+        order=pair.order,
+        status="failed",
+        message=message,
+    )
 
 
-def _named(pair: VisitPair) -> list[tuple[str, Path]]:
-    return list(zip(pair.visits, pair.images, strict=True))
-
-
-def _hashed(visit: Visit, path: Path) -> Visit:
-    try:
-        return visit.model_copy(update={"sha256": sha256(files_of(path))})
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+def _seen(folder: Path, visit: Visit, one: Input) -> Visit:
+    """A visit with what its input consists of."""
+    path = stored_path(folder, Path(one.path))
+    return visit.model_copy(update={**one.model_dump(), "path": path})
 
 
 def _is_as_good(folder: Path, earlier: Pair, visits: Sequence[Visit]) -> bool:
@@ -101,20 +117,23 @@ def _is_as_good(folder: Path, earlier: Pair, visits: Sequence[Visit]) -> bool:
     return all(is_intact(below(folder, str(visit.image)), visit.image_sha256) for visit in earlier.visits)
 
 
-def _registered(folder: Path, pair: VisitPair, visits: Sequence[Visit]) -> Pair:
-    read = [read_flair(path) for path in pair.images]
-    images = [image for image, _ in read]
-    remarks = [f"{visit.visit}: {remark}" for visit, (_, said) in zip(visits, read, strict=True) for remark in said]
+def _registered(folder: Path, pair: VisitPair, visits: Sequence[Visit], subjects: Sequence[FoundSubject]) -> Pair:
+    images: list[SimpleITK.Image] = []
+    remarks: list[str] = []
+    for visit, each in zip(visits, subjects, strict=True):
+        (image,), said = read_channels(each.inputs)
+        images.append(image)
+        remarks += (f"{visit.visit}: {remark}" for remark in (each.remark, *said) if remark)
     first, second = (working(image) for image in images)
     found = register(first, second)
-    motion = _motion(found, first, second, images)
+    motion = _motion(found, (first, second), images)
     problem = _implausible(motion)
     if problem is not None:
         return _failed(pair, visits, f"the two images do not fit each other: {problem}; is it one person's head?")
     half = halfway(images[0], images[1], found.matrix)
-    remarks += _oddities(found.matrix, images, (first, second))
+    remarks += _oddities(motion, images)
     written = []
-    for visit, role, image in zip(visits, ("first", "second"), half, strict=True):
+    for visit, role, image in zip(visits, ROLES, half, strict=True):
         name = image_name(pair.name, role)
         path = below(folder, name)
         with writing(path, 0), complete_or_absent(path) as temporary:
@@ -124,8 +143,8 @@ def _registered(folder: Path, pair: VisitPair, visits: Sequence[Visit]) -> Pair:
     return _row(pair, written, motion.model_copy(update={"voxel_mm": voxel_mm, "remarks": remarks}))
 
 
-def _motion(found: Registration, first: Work, second: Work, images: Sequence[SimpleITK.Image]) -> Motion:
-    correlation, overlap = agreement(first, second, found.matrix)
+def _motion(found: Registration, works: tuple[Work, Work], images: Sequence[SimpleITK.Image]) -> Motion:
+    correlation, overlap = agreement(*works, found.matrix)
     moved = found.matrix[:3, :3] @ np.array(found.centre) + found.matrix[:3, 3]
     return Motion(
         matrix=found.matrix.tolist(),
@@ -134,9 +153,19 @@ def _motion(found: Registration, first: Work, second: Work, images: Sequence[Sim
         disagreement_mm=round(found.disagreement_mm, 4),
         correlation=round(correlation, 4),
         overlap=round(overlap, 4),
+        unseen=[
+            _unseen(work, way, other)
+            for work, way, other in zip(works, (found.matrix, inverse(found.matrix)), images[::-1], strict=True)
+        ],
         voxel_mm=[],
         remarks=[],
     )
+
+
+def _unseen(work: Work, way: Matrix, other: SimpleITK.Image) -> float:
+    """The share of a brain that another image leaves out, where a motion leads to that one."""
+    inside = SimpleITK.GetArrayViewFromImage(work.inside) > 0
+    return round(1 - float(covered(other, way, work.inside)[inside].mean()), 4)
 
 
 def _implausible(motion: Motion) -> str | None:
@@ -155,7 +184,7 @@ def _implausible(motion: Motion) -> str | None:
     return None
 
 
-def _oddities(matrix: Matrix, images: Sequence[SimpleITK.Image], works: tuple[Work, Work]) -> list[str]:
+def _oddities(motion: Motion, images: Sequence[SimpleITK.Image]) -> list[str]:
     """What to bear in mind where the two visits are compared.
 
     Raises:
@@ -166,10 +195,7 @@ def _oddities(matrix: Matrix, images: Sequence[SimpleITK.Image], works: tuple[Wo
     if np.max(np.maximum(np.divide(*edges), np.divide(*edges[::-1]))) > _COARSER:
         sizes = " and ".join("×".join(f"{edge:.3g}" for edge in each) for each in edges)
         found.append(f"voxels of {sizes} mm: compared at the coarser ones along each axis")
-    ways = (matrix, inverse(matrix))
-    for work, way, other, which in zip(works, ways, images[::-1], ("first", "second"), strict=True):
-        inside = SimpleITK.GetArrayViewFromImage(work.inside) > 0
-        unseen = 1 - float(covered(other, way, work.inside)[inside].mean())
+    for unseen, which in zip(motion.unseen, ROLES, strict=True):
         if unseen > _TOO_LITTLE:
             raise InputError(f"{unseen:.0%} of the brain in the {which} image are not in the other: not compared")
         if unseen > _UNSEEN:

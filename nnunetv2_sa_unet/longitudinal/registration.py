@@ -29,6 +29,8 @@ _SHRINK, _SMOOTH = (4, 2, 1), (6.0, 3.0, 1.5)
 _DECIMALS = 6
 #: Of the measure's histogram; of the optimiser the smallest step in mm, and the number of steps a level.
 _BINS, _STEP, _ITERATIONS = 32, 0.002, 100
+#: What ITK says of two images that have no place in common.
+_APART = "All samples map outside moving image buffer"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,13 @@ def _inside(values: NDArray[np.float32]) -> BoolArray:
 def _one_way(fixed: Work, moving: Work) -> Matrix:
     """The motion from one image to the other."""
     shift = np.subtract(moving.centre, fixed.centre)
-    starts = [_optimised(fixed, moving, start, slice(0, 1)) for start in (np.zeros(3), shift)]
+    starts = [_optimised(fixed, moving, shift, slice(0, 1))]
+    try:
+        starts.append(_optimised(fixed, moving, np.zeros(3), slice(0, 1)))
+    except RuntimeError as error:
+        # The origins of two visits may have nothing to do with each other.
+        if _APART not in str(error):
+            raise
     _, best = min(starts, key=lambda found: found[0])
     _, found = _optimised(fixed, moving, best, slice(1, None))
     return _matrix(found)

@@ -15,9 +15,10 @@ from nnunetv2_sa_unet.files import make_writable
 from nnunetv2_sa_unet.images.processes import default_processes
 from nnunetv2_sa_unet.longitudinal.comparing import compare
 from nnunetv2_sa_unet.longitudinal.folder import MASKS_FOLDER, ChangesFolder, image_name
+from nnunetv2_sa_unet.longitudinal.methods import write_longitudinal_methods
 from nnunetv2_sa_unet.longitudinal.page import write_page
 from nnunetv2_sa_unet.longitudinal.pairs import VisitPair
-from nnunetv2_sa_unet.longitudinal.record import LONGITUDINAL_VERSION, Changes, Pair
+from nnunetv2_sa_unet.longitudinal.record import LONGITUDINAL_VERSION, ROLES, Changes, Pair
 from nnunetv2_sa_unet.longitudinal.registering import register_pair
 from nnunetv2_sa_unet.segmentation.folder import RunFolder
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
@@ -29,8 +30,6 @@ from nnunetv2_sa_unet.segmentation.writing import FolderError
 from nnunetv2_sa_unet.text import one_line
 
 __all__ = ["compare_visits"]
-
-_ROLES = ("first", "second")
 
 
 def compare_visits(
@@ -70,7 +69,7 @@ def compare_visits(
         pairs=[],
     )
     # An earlier run's masks of another model are told before anything is registered.
-    subjects = {(pair.name, role): _subject(folder, pair, role) for pair in pairs for role in _ROLES}
+    subjects = {(pair.name, role): _subject(folder, pair, role) for pair in pairs for role in ROLES}
     masks_folder = folder / MASKS_FOLDER
     make_writable(masks_folder)
     changes = ChangesFolder(folder, changes_header, pairs)
@@ -80,10 +79,11 @@ def compare_visits(
     rows = _segment(
         Job(segmenter, masks.header.options, masks_folder, {}, masks.earlier, header.made_with),
         masks,
-        {subjects[pair.pair, role]: pair for pair in registered for role in _ROLES},
+        {subjects[pair.pair, role]: pair for pair in registered for role in ROLES},
     )
     compared = [_compared(folder, pair, rows) for pair in registered]
     record = changes.finish(compared)
+    write_longitudinal_methods(folder, record, say)
     if page:
         say(f"wrote {write_page(folder, record)}")
     return compared
@@ -126,16 +126,17 @@ def _segment(job: Job, masks: RunFolder, subjects: dict[FoundSubject, Pair]) -> 
     """Make the masks of all visits; the rows by the names of the subjects."""
     for subject, pair in subjects.items():
         if pair.motion is None:
-            masks.add(failed(subject, list(subject.inputs), f"not registered: {pair.message}"), True)
+            # The pair has said so.
+            masks.add(failed(subject, list(subject.inputs), f"not registered: {pair.message}"), True, aloud=False)
     segment_all(job, [subject for subject, pair in subjects.items() if pair.motion is not None], masks.add)
-    return {row.subject: row for row in masks.finish().subjects}
+    return {row.subject: row for row in masks.finish(with_methods=False).subjects}
 
 
 def _compared(folder: Path, pair: Pair, rows: dict[str, Subject]) -> Pair:
     """The row of a pair with its figures, or why there are none."""
     if pair.motion is None:
         return pair
-    first, second = (rows[f"{pair.pair}_{role}"] for role in _ROLES)
+    first, second = (rows[f"{pair.pair}_{role}"] for role in ROLES)
     problems = [
         f"{visit.visit}: {row.message}"
         for visit, row in zip(pair.visits, (first, second), strict=True)

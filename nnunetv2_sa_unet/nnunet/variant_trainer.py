@@ -48,7 +48,8 @@ __all__ = ["VariantTrainer"]
 
 _CUDA = torch.device("cuda")
 #: Norms with which SA-UNet trains in eager mode, by the kernels of ``networks.fast``, instead of compiled, where the
-#: plain modules run. Taken from sums over measured parts, not measured (docs/benchmarks/speed.md).
+#: plain modules run. That it trains no slower than a compiled PlainConvUNet was measured, SA-UNet compiled was not
+#: (docs/benchmarks/speed.md).
 EAGER_NORMS = frozenset({"group"})
 
 
@@ -143,7 +144,7 @@ class VariantTrainer(nnUNetTrainer):  # type: ignore[misc]
     def _do_i_compile(self) -> bool:
         """Choose what is faster for the network; ``nnUNet_compile`` in the environment wins.
 
-        Starting takes a minute less without torch.compile, too.
+        Starting takes half a minute less without torch.compile, too.
         """
         variant = self.variant
         has_kernels = isinstance(variant, SwitchedVariant) and variant.norm in EAGER_NORMS

@@ -1,4 +1,4 @@
-"""From a FLAIR image to the atlas: an affine transform, then a coarse deformation.
+"""From a FLAIR image to the atlas: position and size, then an affine transform, then a smooth deformation.
 
 The image is compared with the atlas as FLAIR would show it, by mutual information (Mattes et al., 2003), in and closely
 around the brain, so that scalp and neck do not matter and an image without them is treated alike. All is done on one
@@ -70,7 +70,7 @@ class Registration:
         affine: from points of the image to points of the atlas.
         transform: the same with the deformation.
         information: mutual information of image and atlas under the affine transform; higher is better.
-        image: the image on axes of ``ORIENTATION``, float32.
+        image: the image on axes of ``ORIENTATION``, float32, from 0 (dark) to 1 (bright).
         brain: the brain by brightness alone, likewise.
     """
 
@@ -134,7 +134,7 @@ def _has_scalp(image: SimpleITK.Image, brain: SimpleITK.Image) -> bool:
 
 @dataclass(frozen=True)
 class _Atlas:
-    """The atlas as FLAIR shows a head, and which of its voxels are known."""
+    """The atlas as FLAIR shows a head, whole or stripped, and which of its voxels are known."""
 
     image: SimpleITK.Image
     known: SimpleITK.Image

@@ -43,10 +43,10 @@ def describe_ends(shape: Sequence[int], code: str, fraction: float) -> str:
     count = int(fraction * total)
     if count == 0:
         raise InputError(
-            f"--clear-ends {fraction:g}: found {total} axial slices, of which that is less than one at either end: "
-            "leave it out, or give a larger fraction"
+            f"clearing the ends by {fraction:g}: found {total} axial slices, of which that is less than one at either "
+            "end: leave it out, or give a larger fraction"
         )
-    return f"nothing is WMH in the first and the last {count} of {total} axial slices (--clear-ends {fraction:g})"
+    return f"nothing is WMH in the first and the last {count} of {total} axial slices (ends cleared by {fraction:g})"
 
 
 def _axial(code: str) -> int:

@@ -11,7 +11,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import below, remove_unfinished
 from nnunetv2_sa_unet.segmentation.compatibility import obstacles
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
-from nnunetv2_sa_unet.segmentation.methods import write_methods
+from nnunetv2_sa_unet.segmentation.methods import methods, write_methods
 from nnunetv2_sa_unet.segmentation.ownership import planned_files, refuse_files_of_others, written_files
 from nnunetv2_sa_unet.segmentation.record import Segmentation, Subject
 from nnunetv2_sa_unet.segmentation.record_files import (
@@ -24,6 +24,7 @@ from nnunetv2_sa_unet.segmentation.record_files import (
     write_journal,
     write_segmentation,
 )
+from nnunetv2_sa_unet.text import counted
 
 __all__ = ["RunFolder"]
 
@@ -64,6 +65,7 @@ class RunFolder:
         self._names = {subject.name for subject in subjects}
         self._lock = Lock()
         self._finished: dict[str, Subject] = {}
+        self._unsaid = 0
         self._segmenting_since, self._segmented = time.monotonic(), 0
         found = read_segmentation(folder) if has_record(folder) else None
         # A folder that holds maps of probabilities gets more of them, whatever this run was asked for.
@@ -91,8 +93,8 @@ class RunFolder:
         planned = {path for subject in subjects for path in planned_files(subject, options)}
         self._write_to_disk(lambda: start_journal(folder, header, sorted(planned | set(map(Path, claimed)))))
 
-    def add(self, row: Subject, is_new: bool) -> None:
-        """Put a subject into the record and say how far the run is; from any thread."""
+    def add(self, row: Subject, is_new: bool, aloud: bool = True) -> None:
+        """Put a subject into the record and, if ``aloud``, say how far the run is; from any thread."""
         with self._lock:
             earlier = self._rows.get(row.subject)
             if earlier is not None:
@@ -105,10 +107,16 @@ class RunFolder:
                 self._segmented += row.mask is not None
                 self._refuse_if_gone()
                 self._write_to_disk(lambda: write_journal(self._folder, row))
-            self._say(self._progress(row, is_new))
+            if aloud:
+                self._say(self._progress(row, is_new))
+            else:
+                self._unsaid += 1
 
-    def finish(self) -> Segmentation:
+    def finish(self, with_methods: bool = True) -> Segmentation:
         """Write the record for good, and the methods beside it, and return what it says of this run's subjects.
+
+        Args:
+            with_methods: else whoever the masks are for tells what was done.
 
         Raises:
             InputError: it cannot be written, or the folder was removed or replaced during the run.
@@ -117,7 +125,9 @@ class RunFolder:
             self._refuse_if_gone()
             segmentation = self.header.model_copy(update={"subjects": _in_order(self._rows)})
             self._write(segmentation)
-            self._write_to_disk(lambda: write_methods(self._folder, segmentation, self._say))
+            if with_methods:
+                text = methods(segmentation)
+                self._write_to_disk(lambda: write_methods(self._folder, text, "segment", RECORD_NAME, self._say))
         return self.header.model_copy(update={"subjects": _in_order(self._finished)})
 
     def _write(self, segmentation: Segmentation) -> None:
@@ -138,10 +148,10 @@ class RunFolder:
             )
 
     def _progress(self, row: Subject, is_new: bool) -> str:
-        count, total = len(self._finished), len(self._names)
+        count, total = (len(names) - self._unsaid for names in (self._finished, self._names))
         line = f"[{count:{len(str(total))}}/{total}] {row.subject}: "
-        if row.volume_ml is not None:
-            line += f"{row.volume_ml:.2f} ml in {row.lesions} lesions"
+        if row.volume_ml is not None and row.lesions is not None:
+            line += f"{row.volume_ml:.2f} ml in {counted(row.lesions, 'lesion')}"
         line += f"{'; ' if row.volume_ml is not None else 'FAILED: '}{row.message}" if row.message else ""
         if not is_new:
             return f"{line} (done before)"

@@ -25,7 +25,7 @@ from nnunetv2_sa_unet.images.geometry import geometry_differences
 from nnunetv2_sa_unet.images.in_memory import ImageInMemory, as_sitk, in_type_of
 from nnunetv2_sa_unet.images.masks import BoolArray
 from nnunetv2_sa_unet.segmentation.exclusion import read_exclusion
-from nnunetv2_sa_unet.segmentation.inputs import find_subjects
+from nnunetv2_sa_unet.segmentation.inputs import find_subject
 from nnunetv2_sa_unet.segmentation.limits import CLEAR_ENDS, MIN_VOLUME, STEP_SIZE, THRESHOLD
 from nnunetv2_sa_unet.segmentation.model import Segmenter
 from nnunetv2_sa_unet.segmentation.pipeline import decide, make_ready
@@ -240,13 +240,7 @@ def _threads_kept() -> Iterator[None]:
 
 
 def _read(path: Path, channels: int) -> tuple[Path, list[SimpleITK.Image], list[str]]:
-    subjects = find_subjects([path], channels).subjects
-    if len(subjects) != 1:
-        names = ", ".join(subject.name for subject in subjects[:3])
-        raise InputError(f"{path}: found {len(subjects)} images ({names} …), expected one: give them one by one")
-    (found,) = subjects
-    if found.problem:
-        raise InputError(f"{path}: {found.problem}")
+    found = find_subject(path, channels)
     images, said = read_channels(found.inputs)
     return Path(found.inputs[0].path), images, [*([found.remark] if found.remark else []), *said]
 

@@ -17,7 +17,7 @@ from nnunetv2_sa_unet.segmentation.record import Input
 from nnunetv2_sa_unet.segmentation.record_files import RECORD_NAME
 from nnunetv2_sa_unet.text import is_utf8, one_line, printable
 
-__all__ = ["ALTERNATIVES_FOLDER", "Found", "FoundSubject", "find_subjects", "is_bids"]
+__all__ = ["ALTERNATIVES_FOLDER", "Found", "FoundSubject", "find_subject", "find_subjects", "is_bids"]
 
 ALTERNATIVES_FOLDER = "alternatives"
 #: The longest name of a subject in bytes: file systems take 255, of which the ends of our files' names are a part.
@@ -144,6 +144,22 @@ def find_subjects(inputs: Sequence[Path], channels: int) -> Found:
     return Found(
         sorted(found, key=lambda subject: subject.name), sorted(set(passed_over), key=lambda each: str(each.path))
     )
+
+
+def find_subject(path: Path, channels: int) -> FoundSubject:
+    """Find the one subject of a file or folder, as :func:`find_subjects` does, without a problem.
+
+    Raises:
+        InputError: there is none, there are several, or it cannot be segmented; the message starts with a path.
+    """
+    subjects = find_subjects([path], channels).subjects
+    if len(subjects) != 1:
+        names = ", ".join(subject.name for subject in subjects[:3])
+        raise InputError(f"{path}: found {len(subjects)} images ({names} …), expected one: give them one by one")
+    (found,) = subjects
+    if found.problem:
+        raise InputError(found.problem if found.problem.startswith(f"{path}: ") else f"{path}: {found.problem}")
+    return found
 
 
 def is_bids(path: Path) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from nnunetv2_sa_unet.files import write_text
 from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS
@@ -18,15 +19,15 @@ from nnunetv2_sa_unet.regions.assignment import CONFLUENT_MM, JUXTACORTICAL_MM, 
 from nnunetv2_sa_unet.segmentation.record import Segmentation
 from nnunetv2_sa_unet.weights.registry import MODELS
 
-__all__ = ["METHODS_NAME", "methods", "write_methods"]
+__all__ = ["METHODS_NAME", "References", "Sentences", "counted", "methods", "was", "write_methods"]
 
 METHODS_NAME = "methods.md"
 #: By its hash a later run knows that nobody has changed the text.
 _MARK = (
-    "<!-- Written by nnUNetv2_sa_unet segment from volumes.json. CC0 1.0: take the text as your own. A file that was "
+    "<!-- Written by nnUNetv2_sa_unet {command} from {record}. CC0 1.0: take the text as your own. A file that was "
     "changed is left as it is. sha256 {digest} -->\n"
 )
-_DIGEST = re.compile(rb"<!-- Written by nnUNetv2_sa_unet segment .* sha256 (?P<digest>[0-9a-f]{64}) -->\n")
+_DIGEST = re.compile(rb"<!-- Written by nnUNetv2_sa_unet .* sha256 (?P<digest>[0-9a-f]{64}) -->\n")
 _SA_UNET = (
     "Guo C, Chen H, Yi Y. 3D SA-UNet: 3D Spatial Attention UNet with 3D Atrous Spatial Pyramid Pooling for White "
     "Matter Hyperintensities Segmentation. arXiv:2309.08402 (2023). https://arxiv.org/abs/2309.08402"
@@ -78,7 +79,7 @@ _DEVICES = {"cpu": "a CPU", "cuda": "a GPU (CUDA)", "mps": "a GPU (MPS)"}
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-class _References:
+class References:
     """Numbers references in the order in which they are cited."""
 
     def __init__(self) -> None:
@@ -91,37 +92,45 @@ class _References:
         return f"[{', '.join(str(self.listed.index(reference) + 1) for reference in references)}]"
 
 
-def methods(segmentation: Segmentation, more: Sequence[str] = ()) -> str:
+#: The sentences of a paragraph, which cite references.
+Sentences = Callable[[References], Iterable[str]]
+
+
+def methods(
+    segmentation: Segmentation, more: Sequence[Sentences] = (), of: Literal["subject", "image"] = "subject"
+) -> str:
     """The methods of a run as Markdown: paragraphs, then the references that they cite by number.
 
     Args:
         segmentation: its record.
         more: paragraphs on what else was done with its masks.
+        of: what a mask is of, where subjects have several.
     """
-    cite = _References()
-    paragraphs = [
-        " ".join(sentences(segmentation, cite))
-        for sentences in (_model, _decision, _measures, _regions, _outcome, _software)
-    ]
-    lines = ["# Methods", *filter(None, paragraphs), *more, "## References"]
+    cite = References()
+    own = (_model, _decision, _measures, _regions, _outcome, _software)
+    paragraphs = [" ".join(sentences(segmentation, cite, of)) for sentences in own]
+    paragraphs += (" ".join(sentences(cite)) for sentences in more)
+    lines = ["# Methods", *filter(None, paragraphs), "## References"]
     lines.append("\n".join(f"{number}. {reference}" for number, reference in enumerate(cite.listed, 1)))
     return "\n\n".join(lines) + "\n"
 
 
-def write_methods(folder: Path, segmentation: Segmentation, say: Callable[[str], None]) -> None:
+def write_methods(folder: Path, text: str, command: str, record: str, say: Callable[[str], None]) -> None:
     """Write ``methods.md``, unless a file of that name is somebody else's, or was changed since.
 
     Args:
         folder: of the run.
-        segmentation: its record.
+        text: see :func:`methods`.
+        command: that writes it.
+        record: name of the file that it is made from.
         say: prints a line.
     """
     path = folder / METHODS_NAME
-    text = methods(segmentation)
     if path.is_symlink() or (path.exists() and not _is_ours(path)):
-        say(f"{path}: is not as segment writes it, and stays as it is; moved away, the same command writes it anew")
+        say(f"{path}: is not as {command} writes it, and stays as it is; moved away, the same command writes it anew")
         return
-    write_text(path, _MARK.format(digest=hashlib.sha256(text.encode()).hexdigest()) + text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_text(path, _MARK.format(command=command, record=record, digest=digest) + text)
 
 
 def _is_ours(path: Path) -> bool:
@@ -133,9 +142,10 @@ def _is_ours(path: Path) -> bool:
     return found is not None and hashlib.sha256(content[found.end() :]).hexdigest().encode() == found["digest"]
 
 
-def _model(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+def _model(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:
     model, options = segmentation.model, segmentation.options
-    of_subjects = f"the FLAIR images of {_number(len(segmentation.subjects), 'subject')}"
+    number = len(segmentation.subjects)
+    images = counted(number, "FLAIR image") if of == "image" else f"the FLAIR images of {counted(number, of)}"
     variant = VARIANTS.get(model.trainer)
     boxed = MODELS.get(model.name) if model.name is not None else None
     if model.name is not None:
@@ -148,7 +158,7 @@ def _model(segmentation: Segmentation, cite: _References) -> Iterator[str]:
         network = f"a network of nnunetv2-sa-unet, {variant.summary}"
     else:
         network = "a trained network"
-    yield f"White matter hyperintensities (WMH) were segmented in {of_subjects} with {network}, run by nnU-Net"
+    yield f"White matter hyperintensities (WMH) were segmented in {images} with {network}, run by nnU-Net"
     yield f"{cite(_NNUNET)}."
     if boxed is not None:
         yield f"The model was trained on {boxed.training} {cite(*boxed.references)}."
@@ -158,7 +168,7 @@ def _model(segmentation: Segmentation, cite: _References) -> Iterator[str]:
             f"configuration {model.configuration}."
         )
     folds = [str(fold) for fold in model.folds]
-    networks = "one network" if len(folds) == 1 else f"the average of {_number(len(folds), 'network')}"
+    networks = "one network" if len(folds) == 1 else f"the average of {counted(len(folds), 'network')}"
     named = "" if folds == ["all"] else f" (fold{'s' * (len(folds) > 1)} {', '.join(folds)})"
     turned = "" if model.orientation is None else f"brought to the orientation {model.orientation}, "
     yield (
@@ -168,7 +178,7 @@ def _model(segmentation: Segmentation, cite: _References) -> Iterator[str]:
     )
 
 
-def _decision(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+def _decision(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:
     options, model = segmentation.options, segmentation.model
     if options.threshold is not None:
         yield f"A voxel was called WMH from a probability of {options.threshold:g} on."
@@ -181,7 +191,7 @@ def _decision(segmentation: Segmentation, cite: _References) -> Iterator[str]:
         yield "A voxel was given its most probable label."
     excluded = sum(row.exclude is not None for row in segmentation.subjects)
     if excluded:
-        yield f"In {_number(excluded, 'subject')}, no voxel within a given mask was called WMH."
+        yield f"In {counted(excluded, of)}, no voxel within a given mask was called WMH."
     if options.clear_ends is not None:
         yield f"No voxel was called WMH in the first and the last {options.clear_ends:.3g} of the axial slices"
         yield f"{cite(_LI)}."
@@ -189,21 +199,21 @@ def _decision(segmentation: Segmentation, cite: _References) -> Iterator[str]:
         yield f"Lesions of less than {options.min_volume_mm3:g} mm³ were dropped."
 
 
-def _measures(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+def _measures(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:
     yield (
         "The volume of WMH is the number of its voxels times the volume of a voxel; a lesion is a component that is "
         "connected by faces, edges or corners in 3D."
     )
 
 
-def _regions(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+def _regions(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:
     rule = segmentation.options.regions
     found = [row.regions for row in segmentation.subjects if row.regions is not None and row.regions.rule == rule]
     if not found:
         return
     # Of a folder that was segmented before, some subjects may have been left as they were.
     without = sum(row.mask is not None for row in segmentation.subjects) - len(found)
-    whom = f"in {_number(len(found), 'subject')}" if without else "in each subject"
+    whom = f"in {counted(len(found), of)}" if without else f"in each {of}"
     yield (
         f"To tell {whom} where WMH lie, a tissue map of the MNI152 template (ICBM 152, nonlinear symmetric 2009a) "
         f"{cite(_MNI152)} was registered to the FLAIR image: an affine transform by mutual information "
@@ -224,34 +234,35 @@ def _regions(segmentation: Segmentation, cite: _References) -> Iterator[str]:
     yield "The intracranial volume was estimated as that of the template under the transform."
     failed = sum(regions.registration == "failed" for regions in found)
     if failed:
-        whom = _number(failed, "subject")
+        whom = counted(failed, of)
         yield f"In {whom} the registration failed by the program's own measures: no regions there."
 
 
-def _outcome(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+def _outcome(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:
     numbers = Counter(row.status for row in segmentation.subjects)
     if numbers["failed"]:
-        images = _number(numbers["failed"], "subject")
-        yield f"{images[0].upper()}{images[1:]} could not be segmented and {_were(numbers['failed'])} left out."
+        images = counted(numbers["failed"], of)
+        yield f"{images[0].upper()}{images[1:]} could not be segmented and {was(numbers['failed'])} left out."
     if numbers["warning"]:
-        images = _number(numbers["warning"], "image")
-        yield f"{images[0].upper()}{images[1:]} {_were(numbers['warning'])} marked by the program as unusual."
+        images = counted(numbers["warning"], "image")
+        yield f"{images[0].upper()}{images[1:]} {was(numbers['warning'])} marked by the program as unusual."
 
 
-def _software(segmentation: Segmentation, cite: _References) -> Iterator[str]:
+def _software(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:
     used = Counter(tuple((row.made_with or {}).items()) for row in segmentation.subjects if row.mask is not None)
     for items, number in sorted(used.items(), key=lambda item: (-item[1], item[0])):
         made_with = dict(items)
         device = made_with.pop("device", "cpu")
         listed = ", ".join(f"{_NAMES.get(name, name)} {version}" for name, version in made_with.items())
-        whom = "Masks" if len(used) == 1 else f"Those of {_number(number, 'subject')}"
+        whom = "Masks" if len(used) == 1 else f"Those of {counted(number, of)}"
         yield f"{whom} were made with {listed or 'versions that were not recorded'}, on {_DEVICES.get(device, device)}."
 
 
-def _number(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
     """A number of things in words: ``two subjects``, ``13 subjects``."""
     return f"{_WORDS[count] if count < len(_WORDS) else count} {what}{'s' * (count != 1)}"
 
 
-def _were(count: int) -> str:
+def was(count: int) -> str:
+    """``was`` or ``were``, after that number."""
     return "was" if count == 1 else "were"

@@ -26,7 +26,7 @@ from nnunetv2_sa_unet.segmentation.record import Input, Options, Subject
 from nnunetv2_sa_unet.segmentation.regions import has_regions, with_regions
 from nnunetv2_sa_unet.segmentation.writing import FolderError
 
-__all__ = ["Job", "Prepared", "Settled", "failed", "failed_unexpectedly", "prepare", "read_channels"]
+__all__ = ["Job", "Prepared", "Settled", "failed", "failed_unexpectedly", "hashed", "prepare", "read_channels"]
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ def prepare(job: Job, found: FoundSubject) -> Prepared | Settled:
     """
     inputs = list(found.inputs)
     try:
-        inputs = [_hashed(each) for each in inputs]
+        inputs = [hashed(each) for each in inputs]
         if found.problem:
             raise InputError(found.problem)
         mask = job.exclude.get(found.name)
-        exclude = None if mask is None else _hashed(Input(path=str(mask), sha256=None))
+        exclude = None if mask is None else hashed(Input(path=str(mask), sha256=None))
         earlier = job.earlier.get(found.name)
         if earlier is None or not _saw_the_same(job, earlier, inputs):
             return _read(job, found, inputs, exclude, None)
@@ -166,13 +166,18 @@ def read_channels(inputs: Sequence[Input]) -> tuple[list[SimpleITK.Image], list[
     return images, remarks
 
 
-def _hashed(one: Input) -> Input:
+def hashed(one: Input) -> Input:
+    """An input with the hash of the bytes that it consists of.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     path = Path(one.path)
     files = files_of(path) if one.files is None else [path / file for file in one.files]
     try:
         return one.model_copy(update={"sha256": sha256(files)})
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _saw_the_same(job: Job, earlier: Subject, inputs: Sequence[Input]) -> bool:

@@ -21,4 +21,5 @@ def test_a_table_that_is_wrong_ends_the_command(tmp_path: Path, capsys: pytest.C
     table.write_text("subject\tfirst\tsecond\na\tx.nii\n")
     assert main(["longitudinal", "--pairs", str(table), "-o", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
-    assert said == f"error: --pairs {table}: line 2, column second: empty; expected the path of an image\n"
+    expected = "line 2, column second: empty; expected the path of an image, or of the folder of a DICOM series"
+    assert said == f"error: --pairs {table}: {expected}\n"

@@ -38,8 +38,8 @@ def test_a_gpu_that_is_not_there_is_named(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["segment", str(tmp_path), "-o", str(tmp_path / "out"), "-device", "cuda"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: -device cuda: ")
-    assert "name another, such as -device cpu" in error
+    assert error.startswith("error: device cuda: ")
+    assert "name another, such as cpu" in error
     assert error.count("\n") == 1
 
 

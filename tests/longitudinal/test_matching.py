@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from nnunetv2_sa_unet.longitudinal.matching import KINDS, match_lesions
-from nnunetv2_sa_unet.longitudinal.noise import LESION_MM3, LESION_SHARE, lesion_noise_mm3, total_noise_ml
+from nnunetv2_sa_unet.longitudinal.noise import (
+    LESION_MM3,
+    LESION_SHARE,
+    SOURCE,
+    TOTAL_ML,
+    TOTAL_SHARE,
+    lesion_noise_mm3,
+    total_noise_ml,
+)
 
 SHAPE = (12, 40, 40)
 MIRRORED = {"new": "gone", "gone": "new", "enlarged": "shrunk", "shrunk": "enlarged"}
@@ -85,3 +96,16 @@ def test_noise_grows_with_the_volume() -> None:
     assert lesion_noise_mm3(0) == LESION_MM3
     assert lesion_noise_mm3(1e4) == pytest.approx(LESION_SHARE * 1e4)
     assert total_noise_ml(100) > total_noise_ml(1) > 0
+
+
+def test_the_limits_are_those_of_the_pages() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "reference" / "longitudinal.md").read_text(encoding="utf-8")
+    assert f"| a lesion | {LESION_MM3:g} mm³, or {100 * LESION_SHARE:g} % of its larger volume" in page
+    assert f"| a subject's whole volume | {TOTAL_ML:g} ml, or {100 * TOTAL_SHARE:g} % of the larger volume" in page
+    measured = (docs / "benchmarks" / "longitudinal.md").read_text(encoding="utf-8")
+    table = [line.strip("| ").split(" | ") for line in measured.splitlines() if re.match(r"\| \d", line)]
+    lesions, beyond = (sum(int(row[column]) for row in table) for column in (1, -1))
+    pairs = len(re.findall(r"^\| head\d", measured, re.MULTILINE))
+    assert f"{lesions - beyond} of {lesions} lesions, and the whole volume in all of {pairs} pairs," in SOURCE
+    assert all(int(row[-1]) <= 0.05 * int(row[1]) for row in table)

@@ -37,6 +37,65 @@ def test_each_session_is_paired_with_the_next(tmp_path: Path) -> None:
     ]
 
 
+#: acq_time by session, what orders the sessions, and their order.
+TIMES = {
+    "times": ({"1": "2020-05-01T10:00:00", "2": "2019-05-01", "10": "2021-05-01T08:00:00.5"}, "acq_time", "2 1 10"),
+    "UTC": (
+        {"1": "1925-05-01T10:00:00Z", "2": "1925-05-01T09:00:00Z", "10": "1926-01-01T00:00:00Z"},
+        "acq_time",
+        "2 1 10",
+    ),
+    "one is missing": ({"1": "2020-05-01", "2": "2019-05-01"}, "no acq_time for ses-10, expected one", "1 2 10"),
+    "one is n/a": (
+        {"1": "n/a", "2": "2019-05-01", "10": "2021-05-01"},
+        "acq_time of ses-1 is n/a, expected a time such as 2009-06-15T13:45:30",
+        "1 2 10",
+    ),
+    "two are the same": (
+        {"1": "2020-05-01", "2": "2019-05-01", "10": "2020-05-01T00:00:00"},
+        "ses-1 and ses-10 have one acq_time",
+        "1 2 10",
+    ),
+    "some are in UTC": (
+        {"1": "2020-05-01T00:00:00", "2": "2019-05-01T00:00:00Z", "10": "2021-05-01T00:00:00"},
+        "acq_time of some sessions is in UTC (Z) and of others in local time, expected one of them",
+        "1 2 10",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TIMES)
+def test_sessions_follow_each_other_by_their_times(tmp_path: Path, case: str) -> None:
+    times, by, expected = TIMES[case]
+    study = bids(tmp_path, *(f"sub-1_ses-{session}" for session in ("1", "2", "10")))
+    rows = [["session_id", "age", "acq_time"], *([f"ses-{session}", "40", time] for session, time in times.items())]
+    text = "\r\n".join("\t".join(row) for row in rows)
+    (study / "sub-1" / "sub-1_sessions.tsv").write_text(text, encoding="utf-8-sig")
+    pairs, _ = pairs_of_bids(study)
+    labels = [f"ses-{session}" for session in expected.split()]
+    assert [pair.visits for pair in pairs] == [(labels[0], labels[1]), (labels[1], labels[2])]
+    told = "" if by == "acq_time" else f"sub-1_sessions.tsv: {by}: the sessions are in the order of their labels"
+    assert {(pair.order, pair.remark) for pair in pairs} == {("label" if told else "acq_time", told)}
+
+
+def test_two_times_of_a_session_and_a_table_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    study = bids(tmp_path, "sub-1_ses-1", "sub-1_ses-2")
+    table = study / "sub-1" / "sub-1_sessions.tsv"
+    for content, told in (
+        (
+            b"session_id\tacq_time\nses-1\t2020-01-01\nses-2\t2021-01-01\nses-2\t2019-01-01\n",
+            "sub-1_sessions.tsv: 2 acq_time for ses-2 (2019-01-01, 2021-01-01), expected one: ",
+        ),
+        (b"\xff\xfe", "sub-1_sessions.tsv: cannot be read: "),
+        (b"session_id\tage\nses-1\t40\n", ""),
+        (b"", ""),
+    ):
+        table.write_bytes(content)
+        ((pair,), _) = pairs_of_bids(study)
+        assert pair.order == "label"
+        assert pair.remark == (f"{told}the sessions are in the order of their labels" if told else "")
+
+
 def test_several_volumes_of_a_session_are_paired_by_their_names(tmp_path: Path) -> None:
     twice = (f"sub-1_ses-{session}_acq-{acquisition}" for session in (1, 2) for acquisition in ("2D", "3D"))
     study = bids(tmp_path, *twice, "sub-1_ses-2_run-3")
@@ -71,7 +130,7 @@ def test_all_that_is_wrong_with_a_table_is_said_by_line_and_column(tmp_path: Pat
     assert [line.removeprefix(f"--pairs {table}: ") for line in str(error.value).splitlines()] == [
         "line 3, column subject: empty; expected a name",
         "line 4, column subject: A is above already; give each pair a name of its own, such as A-2",
-        "line 5, column second: empty; expected the path of an image",
+        "line 5, column second: empty; expected the path of an image, or of the folder of a DICOM series",
         "line 5, column subject: ../b cannot begin the name of a file; expected letters, digits, - and _",
         "line 6, column second: ./1.nii is the first visit too; expected another image",
         "line 7, column subject: a name of more than 180 bytes; choose a shorter one",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.files import sha256
 from nnunetv2_sa_unet.images.geometry import image_like
 from nnunetv2_sa_unet.longitudinal import run
+from nnunetv2_sa_unet.longitudinal.noise import LESION_MM3, LESION_SHARE
 from nnunetv2_sa_unet.longitudinal.pairs import VisitPair
 from nnunetv2_sa_unet.longitudinal.record import Changes, Pair
 from nnunetv2_sa_unet.longitudinal.rigid import Matrix, distance_mm
@@ -182,6 +184,18 @@ def test_the_record_says_how_it_was_made_and_names_no_folder_above(compared: Pat
         assert sha256([compared / name]) == expected
 
 
+def test_the_methods_say_how_visits_were_compared(compared: Path) -> None:
+    text = (compared / "methods.md").read_text(encoding="utf-8")
+    assert text.startswith("<!-- Written by nnUNetv2_sa_unet longitudinal from changes.json. CC0 1.0: take the text")
+    assert "(WMH) were segmented in six FLAIR images with" in text
+    assert "Change was measured in three pairs of visits of three subjects." in text
+    assert "known from a table of pairs" in text
+    assert f"more than {LESION_MM3:g} mm³ and by more than {100 * LESION_SHARE:.0f} % of the larger" in text
+    numbers = re.findall(r"\[(\d)\]", text.partition("## References")[0])
+    assert sorted(set(numbers)) == [line[0] for line in text.splitlines() if re.match(r"\d\. ", line)]
+    assert not (compared / "masks" / "methods.md").exists()
+
+
 def test_the_page_shows_both_visits(compared: Path) -> None:
     page = (compared / "changes.html").read_text()
     for name in ("a", "mirrored", "unchanged"):
@@ -191,6 +205,50 @@ def test_the_page_shows_both_visits(compared: Path) -> None:
             assert (compared / "pictures" / f"{name}_{role}.jpg").read_bytes()[:2] == b"\xff\xd8"
     assert 'class="new"' in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_dicom_series_is_a_visit(
+    images: Path, tmp_path: Path, scan_head: Scan, pose_of: Pose, write_series: Callable[..., list[Path]]
+) -> None:
+    lesions = [(middle, radii[0]) for middle, *radii in LESIONS.values()]
+    head = scan_head(lesions, pose_of(*POSE), seed=1)
+    write_series(tmp_path / "scan", SimpleITK.GetArrayFromImage(head), spacing=head.GetSpacing())
+    for description, uid in (("Ax T2 FLAIR", "1.2.3"), ("Cor T2 FLAIR", "1.2.4")):
+        values = SimpleITK.GetArrayFromImage(head)[:4]
+        write_series(tmp_path / "two" / uid, values, description, uid, spacing=head.GetSpacing())
+    pairs = [
+        VisitPair(name, name, ("first", "second"), (images / "first.nii", tmp_path / name)) for name in ("scan", "two")
+    ]
+    row, failed = compare(tmp_path / "out", pairs)
+    assert (row.status, row.message) == ("ok", "")
+    assert row.figures is not None
+    assert row.figures.below_noise
+    (first, second) = row.visits
+    # By their headers the two images have no place in common.
+    assert row.motion is not None
+    assert row.motion.shift_mm > 50
+    assert (first.series_uid, first.files) == (None, None)
+    assert (second.path, second.series_uid) == ("../scan", "1.2.826.0.1.1")
+    assert second.files is not None
+    assert second.sha256 == sha256([tmp_path / "scan" / name for name in second.files])
+    assert failed.message == "two: found 2 images (1.2.3, 1.2.4 …), expected one: give them one by one"
+    SAID.clear()
+    compare(tmp_path / "out", pairs[:1])
+    assert sum("(done before)" in line for line in SAID) == 3
+
+
+@pytest.mark.parametrize(("slices", "is_warned"), [(22, False), (14, True)])
+def test_much_brain_that_one_visit_leaves_out_is_a_warning(
+    images: Path, tmp_path: Path, scan_head: Scan, pose_of: Pose, slices: int, is_warned: bool
+) -> None:
+    lesions = [(middle, radii[0]) for middle, *radii in LESIONS.values()]
+    SimpleITK.WriteImage(scan_head(lesions, pose_of(*POSE), size=(60, 68, slices), seed=1), str(tmp_path / "less.nii"))
+    pair = VisitPair("a", "a", ("first", "second"), (images / "first.nii", tmp_path / "less.nii"))
+    (row,) = compare(tmp_path / "out", [pair])
+    assert row.motion is not None
+    assert ("of the brain in the first image are not in the other" in row.message) == is_warned
+    assert row.status == ("warning" if is_warned else "ok")
+    assert row.motion.unseen[0] > 0.02 > row.motion.unseen[1]
 
 
 def test_a_run_that_was_stopped_goes_on(images: Path, compared: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -232,10 +290,12 @@ def test_broken_visits_fail_alone_and_leave_nothing(images: Path, tmp_path: Path
     assert [(row.pair, row.status) for row in rows] == [
         (name, "failed") for name in ("another_head", "cut", "gone", "twice")
     ]
+    # Each is said once, and not again for the masks that it has not got.
+    assert len([line for line in SAID if "FAILED" in line]) == 4
     messages = {row.pair: row.message for row in rows}
     assert "do not fit each other" in messages["another_head"]
     assert messages["cut"].startswith("cut.nii: ")
-    assert messages["gone"].startswith("nowhere.nii: cannot be read: ")
+    assert messages["gone"] == "nowhere.nii: there is no such file or folder"
     assert messages["twice"] == "same.nii: is the same file as first.nii; expected another visit"
     for row in table(out / "changes.csv"):
         assert (row["status"], row["first_ml"], row["lesions_new"], row["below_noise"]) == ("failed", "", "", "")

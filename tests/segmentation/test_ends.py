@@ -30,10 +30,12 @@ def test_axial_slices_follow_each_other_along_the_axis_that_runs_up_or_down(code
 
 def test_the_row_says_what_was_cleared() -> None:
     assert describe_ends((48, 4, 5), "LPS", 0.125) == (
-        "nothing is WMH in the first and the last 6 of 48 axial slices (--clear-ends 0.125)"
+        "nothing is WMH in the first and the last 6 of 48 axial slices (ends cleared by 0.125)"
     )
 
 
 def test_a_volume_with_too_few_slices_is_refused() -> None:
-    with pytest.raises(InputError, match=r"--clear-ends 0.125: found 7 axial slices, of which that is less than one"):
+    with pytest.raises(
+        InputError, match=r"clearing the ends by 0.125: found 7 axial slices, of which that is less than one"
+    ):
         describe_ends((7, 4, 5), "LPS", 0.125)

@@ -110,6 +110,14 @@ def test_a_row_is_on_the_disk_as_soon_as_its_subject_is_done(place: Place) -> No
     assert place.files() == {"b_wmh.nii.gz", "c_wmh.nii.gz", "methods.md", "volumes.json", "volumes.csv"}
 
 
+def test_a_row_that_was_told_elsewhere_is_recorded_and_not_counted(place: Place) -> None:
+    run = place.run("a", "b")
+    run.add(failed("a"), True, aloud=False)
+    run.add(done(place.folder, "b"), True)
+    assert place.said == ["[1/1] b: 1.50 ml in 3 lesions"]
+    assert place.recorded() == ["a", "b"]
+
+
 def test_what_is_written_for_a_subject_does_not_grow_with_their_number(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,10 +121,12 @@ def test_masks_of_two_versions_are_told_apart_and_further_paragraphs_come_before
     newer = record().model_copy(update={"nnunetv2_sa_unet": "0.2.0", "options": Options(device="cuda")})
     made = with_rows(record(), "ok", "ok")
     made = made.model_copy(update={"subjects": [*made.subjects, *with_rows(newer, "ok").subjects]})
-    text = methods(made, ["Visits were compared."])
+    text = methods(made, [lambda cite: [f"Visits were compared {cite('A, B.')}."]])
     assert "Those of two subjects were made with nnunetv2-sa-unet 0.1.0, " in text
     assert "Those of one subject were made with nnunetv2-sa-unet 0.2.0, " in text
-    assert "on a GPU (CUDA).\n\nVisits were compared.\n\n## References" in text
+    assert "on a GPU (CUDA).\n\nVisits were compared [3].\n\n## References" in text
+    assert text.endswith("\n3. A, B.\n")
+    assert "segmented in three FLAIR images with" in methods(made, of="image")
 
 
 @pytest.mark.parametrize(

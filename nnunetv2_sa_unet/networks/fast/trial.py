@@ -35,7 +35,7 @@ _TOLERANCE = 0.04
 def kernels_work(network: nn.Module, x: torch.Tensor) -> bool:
     """Tell whether maps of ``network`` can be normalised and weighed channels last by the kernels, on a GPU.
 
-    Not with batch norm, whose maps stay as they are until somebody has measured it. The first time, and for what has
+    Not with batch norm, whose maps stay as they are until both ways are measured. The first time, and for what has
     not been tried yet, the kernels are compiled and tried. Where they fail a warning says why, and none is used on that
     GPU any more.
     """
