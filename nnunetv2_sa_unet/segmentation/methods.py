@@ -19,7 +19,7 @@ from nnunetv2_sa_unet.regions.assignment import CONFLUENT_MM, JUXTACORTICAL_MM, 
 from nnunetv2_sa_unet.segmentation.record import Segmentation
 from nnunetv2_sa_unet.weights.registry import MODELS
 
-__all__ = ["METHODS_NAME", "References", "Sentences", "counted", "methods", "was", "write_methods"]
+__all__ = ["MATTES", "METHODS_NAME", "References", "Sentences", "counted", "methods", "was", "write_methods"]
 
 METHODS_NAME = "methods.md"
 #: By its hash a later run knows that nobody has changed the text.
@@ -46,7 +46,7 @@ _MNI152 = (
     "Fonov V, Evans AC, Botteron K, Almli CR, McKinstry RC, Collins DL. Unbiased average age-appropriate atlases for "
     "pediatric studies. NeuroImage 54, 313–327 (2011). https://doi.org/10.1016/j.neuroimage.2010.07.033"
 )
-_MATTES = (
+MATTES = (
     "Mattes D, Haynor DR, Vesselle H, Lewellen TK, Eubank W. PET-CT image registration in the chest using free-form "
     "deformations. IEEE Transactions on Medical Imaging 22, 120–128 (2003). https://doi.org/10.1109/TMI.2003.809072"
 )
@@ -217,7 +217,7 @@ def _regions(segmentation: Segmentation, cite: References, of: str) -> Iterator[
     yield (
         f"To tell {whom} where WMH lie, a tissue map of the MNI152 template (ICBM 152, nonlinear symmetric 2009a) "
         f"{cite(_MNI152)} was registered to the FLAIR image: an affine transform by mutual information "
-        f"{cite(_MATTES)}, then a smooth deformation by demons with symmetric forces {cite(_VERCAUTEREN)}, both of "
+        f"{cite(MATTES)}, then a smooth deformation by demons with symmetric forces {cite(_VERCAUTEREN)}, both of "
         f"SimpleITK. A voxel of WMH was infratentorial where the map shows cerebellum or brain stem; else "
         f"periventricular within {PERIVENTRICULAR_MM:g} mm of the lateral ventricles, as they are dark in the image "
         f"{cite(_DECARLI, _GRIFFANTI)}; else juxtacortical within {JUXTACORTICAL_MM:g} mm of the map's cerebral cortex "

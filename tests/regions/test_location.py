@@ -12,7 +12,7 @@ import SimpleITK
 from nnunetv2_sa_unet.regions.assignment import LABELS, REGIONS
 from nnunetv2_sa_unet.regions.assignment import VENTRICLES as VENTRICLES_LABEL
 from nnunetv2_sa_unet.regions.location import Location, locate
-from nnunetv2_sa_unet.regions.template import VENTRICLES, WHITE_MATTER
+from nnunetv2_sa_unet.regions.template import GREY_MATTER, VENTRICLES, WHITE_MATTER
 
 pytestmark = pytest.mark.usefixtures("coarse_registration")
 
@@ -56,6 +56,7 @@ def test_a_head_of_known_truth_stored_in_another_orientation(atlas_head: Any) ->
     ("what", "said"),
     [
         pytest.param("noise", "mutual information|brain", marks=pytest.mark.slow),
+        ("T1", "^the cortex has 0.7. of the brightness of white matter, as in T1-weighted images"),
         ("bright fluid", "mutual information|ventricles are not darker"),
         pytest.param("left half", ".", marks=pytest.mark.slow),
         pytest.param("upper half", "the image shows", marks=pytest.mark.slow),
@@ -67,6 +68,7 @@ def test_where_the_atlas_does_not_fit_there_is_no_number(atlas_head: Any, what: 
     values = SimpleITK.GetArrayFromImage(flair)
     image = {
         "noise": lambda: like(random.normal(100, 20, values.shape), flair),
+        "T1": lambda: like(np.where(atlas_head.labels == GREY_MATTER, 0.65 * values, values), flair),
         "bright fluid": lambda: like(np.where(atlas_head.labels > 0, 400 - values, 0), flair),
         "left half": lambda: flair[flair.GetSize()[0] // 2 :],
         "upper half": lambda: flair[:, :, flair.GetSize()[2] // 2 :],
