@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     remarks = _cases_by_remark(cases)
     write_metrics(output / METRICS_NAME, cases)
-    write_json(output / SUMMARY_NAME, _as_json(arguments, len(cases), summary, remarks))
+    write_json(output / SUMMARY_NAME, _as_json(arguments, output, len(cases), summary, remarks))
     print("\n".join(_table(summary)))
     print_remarks(cases)
     print(f"wrote {output / METRICS_NAME} and {output / SUMMARY_NAME}")
@@ -84,6 +85,7 @@ def _cases_by_remark(cases: Sequence[ScoredCase]) -> dict[str, list[str]]:
 
 def _as_json(
     arguments: argparse.Namespace,
+    output: Path,
     cases: int,
     summary: Mapping[str, Statistics],
     remarks: Mapping[str, Sequence[str]],
@@ -92,10 +94,14 @@ def _as_json(
 
     from nnunetv2_sa_unet.scores.statistics import CONFIDENCE, RESAMPLES, SEED
 
+    def stored(folder: Path) -> str:
+        # Summaries are moved with their results and handed on; the folders above may speak of people and places.
+        return Path(os.path.relpath(folder.resolve(), output.resolve())).as_posix()
+
     return {
         "version": __version__,
-        "reference_folder": str(arguments.reference.resolve()),
-        "prediction_folder": str(arguments.prediction.resolve()),
+        "reference_folder": stored(arguments.reference),
+        "prediction_folder": stored(arguments.prediction),
         "cases": cases,
         "bootstrap": {
             "statistic": "mean",

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well, 1 if the command found something wrong, 2 if its words could not be read, 130 if it was
         interrupted.
     """
-    # The steps and workers that are started from here do not look for modules in the working folder.
+    # The steps and workers that are started from here do not look for modules in the working folder (from Python 3.11).
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(cast("TextIO", _Visible(sys.stdout))))

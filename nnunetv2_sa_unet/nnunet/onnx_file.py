@@ -15,6 +15,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from torch import nn
+from torch.onnx.errors import OnnxExporterError
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.errors import InputError
@@ -112,20 +113,34 @@ def write_onnx(fold: TrainedFold, example: npt.NDArray[np.float32], path: Path) 
         the largest difference of a logit.
 
     Raises:
-        InputError: if a logit differs by more than :data:`TOLERANCE`; nothing is written then.
+        InputError: if torch cannot export the network, or a logit differs by more than :data:`TOLERANCE`; nothing is
+            written then.
     """
     import onnxruntime
 
     batch = np.concatenate((example, example[..., ::-1]))
-    program = torch.onnx.export(
-        fold.network,
-        (torch.from_numpy(batch),),
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-        dynamo=True,
-        verbose=False,
-    )
+    try:
+        program = torch.onnx.export(
+            fold.network,
+            (torch.from_numpy(batch),),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            dynamo=True,
+            verbose=False,
+        )
+    except OnnxExporterError as error:
+        import onnxscript
+
+        # What it says itself is advice for those who develop torch.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = str(cause).partition("\n")[0]
+        raise InputError(
+            f"{path}: not written: torch {torch.__version__} with onnxscript {onnxscript.__version__} cannot export a "
+            f"{type(fold.network).__name__} ({reason}): try a newer torch"
+        ) from error
     assert program is not None
     program.model.metadata_props.update(fold.describe())
     with complete_or_absent(path) as temporary:

@@ -65,6 +65,20 @@ def test_a_table_of_cases_and_a_summary_are_written(folders: tuple[Path, Path], 
     assert summary["remarks"] == [{"remark": "prediction: only label 1 counted as WMH, 2 left out", "cases": ["found"]}]
 
 
+def test_the_summary_names_its_folders_from_where_it_lies(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references, predictions = folders
+    assert evaluate(references, predictions) == 0
+    summary = read(predictions / "evaluation")[1]
+    assert (summary["reference_folder"], summary["prediction_folder"]) == ("../../labelsTs", "..")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(references)
+    assert evaluate("link", predictions, "-o", "scores") == 0
+    summary = read(tmp_path / "scores")[1]
+    assert (summary["reference_folder"], summary["prediction_folder"]) == ("../labelsTs", "../predictions")
+
+
 def test_the_terminal_shows_means_and_names_what_is_empty(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from nnunetv2_sa_unet.commands.main import main
+from nnunetv2_sa_unet.errors import InputError
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path, capsys):
@@ -34,3 +39,20 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, capsys, monkeypatch
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
     assert main(["export-onnx", str(tmp_path), "-f", "0"]) == 1
     assert "needs onnxruntime: install the extra with pip install 'nnunetv2-sa-unet[onnx]'" in capsys.readouterr().err
+
+
+def test_a_network_that_torch_cannot_export_is_named_with_the_versions(tmp_path):
+    pytest.importorskip("onnxscript")
+    from nnunetv2_sa_unet.nnunet.onnx_file import write_onnx
+
+    class Bessel(torch.nn.Module):
+        def forward(self, x):
+            return torch.special.bessel_j0(x)
+
+    file = tmp_path / "network.onnx"
+    version = re.escape(torch.__version__)
+    said = rf"network.onnx: not written: torch {version} with onnxscript .* cannot export a Bessel \(.+\): try"
+    with pytest.raises(InputError, match=said) as caught:
+        write_onnx(SimpleNamespace(network=Bessel().eval()), np.zeros((1, 1, 4, 4), np.float32), file)
+    assert "\n" not in str(caught.value)
+    assert not file.exists()

@@ -126,6 +126,7 @@ def test_a_closed_pipe_is_one_line(tmp_path: Path) -> None:
     assert b"Traceback" not in said
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no PYTHONSAFEPATH")
 def test_workers_do_not_look_for_modules_in_the_working_folder(tmp_path: Path) -> None:
     words = write_pair(tmp_path, "a.nii.gz")
     for name in ("tempfile.py", "pickle.py"):

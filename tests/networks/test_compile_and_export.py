@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nnunetv2_sa_unet.networks.unet import UNet
 
@@ -79,6 +81,9 @@ def test_onnx_equals_torch(networks: dict[str, Any], name: str, tmp_path: Path) 
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")
     built = shallow(networks[name])
+    has_batch_norm = any(isinstance(module, _BatchNorm) for module in built.modules())
+    if has_batch_norm and Version(torch.__version__) < Version("2.7"):
+        pytest.skip("torch 2.6 with today's onnxscript exports no batch norm")
     x = networks[name].input(batch=1)
     file = tmp_path / "network.onnx"
     torch.onnx.export(built, (x,), file, dynamo=True)

@@ -294,7 +294,7 @@ def test_door_closes_for_another_input(network: SAUNet, images: torch.Tensor, re
     assert reason in str(fast.why_not_fast(network, images))
 
 
-@pytest.mark.parametrize("name", ["_functorch_stack", "_dispatch_modes", "_saved_tensors_hooks"])
+@pytest.mark.parametrize("name", ["_functorch_stack", "_dispatch_modes"])
 def test_door_closes_where_torch_has_a_private_part_no_more(
     network: SAUNet, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
 from torch import distributed, nn
 from torch.func import functional_call
 from torch.nn.utils import prune
+from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_sa_unet.networks.unet import UNet
 
@@ -61,7 +63,7 @@ def test_checkpointed_gradients_are_exact(variant: Any) -> None:
     expected = gradients(network, x, plainly)
 
     def checkpointed(network: UNet, x: torch.Tensor) -> Any:
-        return torch.utils.checkpoint.checkpoint(network, x.requires_grad_(), use_reentrant=False)
+        return checkpoint(network, x.requires_grad_(), use_reentrant=False)
 
     assert_close(gradients(network, x, checkpointed), expected)
 
@@ -192,7 +194,7 @@ def test_transforms_of_torch_func_work(variant: Any) -> None:
     trainable = [found[name] for name, parameter in network.named_parameters() if parameter.requires_grad]
     assert_close(trainable, expected)
 
-    direction = torch.randn_like(x, generator=None)
+    direction = torch.randn_like(x)
     images = x.clone().requires_grad_()
     (of_x,) = torch.autograd.grad(loss_of(plainly(network, images)), images)
     _, along = torch.func.jvp(lambda x: loss_of(network(x)), (x,), (direction,))
@@ -206,8 +208,8 @@ def test_transforms_of_torch_func_work(variant: Any) -> None:
 def test_sharded_stages_train_as_whole_ones(variant: Any, tmp_path: Path) -> None:
     """FSDP2 swaps the classes of the stages and makes their parameters DTensors."""
     fsdp = pytest.importorskip("torch.distributed.fsdp")
-    if not hasattr(fsdp, "fully_shard"):
-        pytest.skip(f"torch {torch.__version__} has no fully_shard")
+    if Version(torch.__version__) < Version("2.7"):
+        pytest.skip("torch 2.6 shards on GPUs alone")
     network, x = variant.build(deep_supervision=True).double(), variant.input().double()
     plain = copy.deepcopy(network)
     expected = gradients(plain, x, plainly)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
 
 from nnunetv2_sa_unet.networks import fast
 from nnunetv2_sa_unet.networks.fast.fused_norm import _parts_tile
@@ -97,6 +98,7 @@ def assert_compile(dtype: str, capability: int, channels: int, affine: bool) -> 
             assert "ld.global.v4.b32" in made.asm["ptx"], kernel.fn.__name__
 
 
+@pytest.mark.skipif(Version(triton.__version__) < Version("3.3"), reason="Triton 3.2 is told of constants otherwise")
 @pytest.mark.parametrize(
     ("dtype", "capability", "channels", "affine"),
     [("float16", 90, 24, True), ("bfloat16", 80, 192, True), ("float32", 75, 48, False)],

@@ -1,7 +1,7 @@
 """Who else looks at what torch computes, or computes something else of it.
 
-Torch has no public way to tell most of it, so these ask its private parts; where a release of torch does not have
-them, the answer is that somebody may be there.
+Torch has no public way to tell most of it, so most of these ask its private parts; where a release of torch does not
+have them, the answer is that somebody may be there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch.autograd import forward_ad
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.modules import module as hooks_of_all_modules
 
 __all__ = ["is_many", "observer"]
@@ -35,7 +36,7 @@ def observer() -> str | None:
         return "forward-mode differentiation is at work"
     if _dispatch_modes():
         return "a TorchDispatchMode is at work"
-    if torch.is_grad_enabled() and _saved_tensors_hooks(True) is not None:
+    if torch.is_grad_enabled() and _has_saved_tensors_hooks():
         return "autograd has saved-tensor hooks"
     if any(getattr(hooks_of_all_modules, name, True) for name in _GLOBAL_HOOKS):
         return "a hook for all modules is registered"
@@ -45,6 +46,16 @@ def observer() -> str | None:
 def _transform() -> str | None:
     """Name a transform such as ``torch.func.vmap`` that is at work, or return None."""
     return None if _functorch_stack() is None else "a transform of torch.func is at work"
+
+
+def _has_saved_tensors_hooks() -> bool:
+    """Tell whether autograd hands what it keeps to somebody, such as ``torch.autograd.graph.save_on_cpu``."""
+    try:
+        # Refused where there are some. A private function tells it too, which torch 2.6 does not have.
+        with disable_saved_tensors_hooks("nobody sees this"):
+            return False
+    except RuntimeError:
+        return True
 
 
 def is_many(gradient: torch.Tensor) -> bool:
@@ -65,4 +76,3 @@ _is_batched = _private("torch._C._functorch", "is_legacy_batchedtensor")
 _is_tracing = _private("torch.jit", "is_tracing")
 _functorch_stack = _private("torch._C._functorch", "peek_interpreter_stack")
 _dispatch_modes = _private("torch.utils._python_dispatch", "_get_current_dispatch_mode_stack")
-_saved_tensors_hooks = _private("torch._C._autograd", "_top_saved_tensors_default_hooks")
