@@ -24,8 +24,8 @@ from nnunetv2_sa_unet.errors import InputError
 from nnunetv2_sa_unet.text import cell, is_utf8, one_line, printable
 
 __all__ = [
-    "below", "complete_or_absent", "held", "is_intact", "locked", "make_writable", "remove_unfinished", "sha256",
-    "synced", "temporary_beside", "write_json", "write_rows", "write_text",
+    "below", "complete_or_absent", "held", "is_intact", "locked", "make_writable", "path_from", "remove_unfinished",
+    "sha256", "synced", "temporary_beside", "write_json", "write_rows", "write_text",
 ]  # fmt: skip
 
 # The umask can only be read by setting it, for all threads at once.
@@ -118,6 +118,17 @@ def below(folder: Path, name: str | Path) -> Path:
             f"{printable(str(name)) or 'an empty name'}: leads out of {printable(folder)}; expected a path below"
         )
     return path
+
+
+def path_from(folder: Path, path: str | Path) -> str:
+    """A path as records have it: from their folder on, because the folders above both may speak of people and places.
+
+    With / on every system; as it is where no path leads from one to the other (two drives of Windows).
+    """
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return str(path)
 
 
 @contextmanager

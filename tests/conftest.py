@@ -16,6 +16,10 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from nnunetv2_sa_unet.longitudinal.rigid import Matrix, inverse, motion
+from nnunetv2_sa_unet.regions import parcellation, registration
+from nnunetv2_sa_unet.regions.assignment import Surroundings
+from nnunetv2_sa_unet.regions.distance import distance_mm
+from nnunetv2_sa_unet.regions.template import CSF, GREY_MATTER, VENTRICLES, WHITE_MATTER, load_atlas
 
 
 @pytest.fixture(autouse=True)
@@ -186,6 +190,75 @@ def _write_series(
         writer.Execute(image)
     locale.setlocale(locale.LC_ALL, before)
     return paths
+
+
+#: Voxel of the head made of the atlas (z, y, x; mm), and how much larger than the head the atlas is.
+_HEAD_VOXEL, _HEAD_SCALE = (3.0, 2.0, 2.0), 1.08
+
+
+@dataclass(frozen=True)
+class AtlasHead:
+    """A FLAIR image of the atlas, scaled, turned and moved; its labels (z, y, x) and what is around each voxel."""
+
+    flair: SimpleITK.Image
+    labels: np.ndarray
+    around: Surroundings
+
+    @property
+    def icv_ml(self) -> float:
+        """Intracranial volume."""
+        return float((self.labels > 0).sum() * np.prod(_HEAD_VOXEL)) / 1000
+
+
+@pytest.fixture(scope="session")
+def atlas_head() -> AtlasHead:
+    """A head small enough to be registered in seconds."""
+    atlas = load_atlas()
+    grid = SimpleITK.Image(92, 112, 58, SimpleITK.sitkUInt8)
+    grid.SetSpacing(_HEAD_VOXEL[::-1])
+    grid.SetOrigin((-92.0, -98.0, -75.0))
+    # From the head to the atlas: larger, turned by some degrees, 5 mm aside.
+    transform = SimpleITK.Euler3DTransform((0.0, 0.0, 0.0), 0.1, -0.03, 0.04, (5.0, -4.0, 6.0))
+    affine = SimpleITK.AffineTransform(3)
+    affine.SetMatrix((np.reshape(transform.GetMatrix(), (3, 3)) * _HEAD_SCALE).ravel().tolist())
+    affine.SetTranslation(transform.GetTranslation())
+
+    def there(values: np.ndarray, beyond: float = 0.0) -> np.ndarray:
+        image = SimpleITK.GetImageFromArray(values)
+        image.CopyInformation(atlas.image)
+        how = SimpleITK.sitkLinear if values.dtype == np.float32 else SimpleITK.sitkNearestNeighbor
+        return SimpleITK.GetArrayFromImage(SimpleITK.Resample(image, grid, affine, how, beyond))
+
+    labels = there(atlas.tissue)
+    around = Surroundings(
+        to_ventricles=there(distance_mm(atlas.tissue == VENTRICLES, 1.0), 99.0) / _HEAD_SCALE,
+        to_cortex=there(distance_mm(atlas.cortex, 1.0), 99.0) / _HEAD_SCALE,
+        intracranial=labels > 0,
+        infratentorial=there(atlas.infratentorial.astype(np.uint8)) > 0,
+        right=there(atlas.right.astype(np.uint8)) > 0,
+    )
+    # The template's cortex is an average of many, without sulci: in a head they begin some 4 mm from white matter.
+    to_white = there(distance_mm(atlas.tissue == WHITE_MATTER, 1.0))
+    sulci = (there(atlas.cortex.astype(np.uint8)) > 0) & (to_white > 4)
+    away = distance_mm(labels > 0, 2.2)
+    fluid = (labels == CSF) | (labels == VENTRICLES) | sulci
+    brightness = np.select([fluid, labels == GREY_MATTER, labels == WHITE_MATTER], [40, 230, 200], 20).astype(
+        np.float32
+    )
+    brightness[(away > 6) & (away < 12)] = 300
+    brightness[away > 12] = 0
+    brightness += np.random.default_rng(0).normal(0, 6, brightness.shape).astype(np.float32)
+    flair = SimpleITK.GetImageFromArray(np.maximum(brightness, 0))
+    flair.CopyInformation(grid)
+    return AtlasHead(flair, labels, around)
+
+
+@pytest.fixture
+def coarse_registration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regions of a head that is hardly turned, in some seconds: the search starts once, and voxels are larger."""
+    monkeypatch.setattr(registration, "_PITCHES", (0.0,))
+    monkeypatch.setattr(registration, "_FINE_MM", 3.0)
+    monkeypatch.setattr(parcellation, "_EDGE_MM", 2.0)
 
 
 #: Of a small head that can be scanned in any position: middle (mm, LPS) and radius (mm) of a lesion.

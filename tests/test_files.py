@@ -19,6 +19,7 @@ from nnunetv2_sa_unet.files import (
     complete_or_absent,
     held,
     make_writable,
+    path_from,
     remove_unfinished,
     sha256,
     temporary_beside,
@@ -136,3 +137,13 @@ def test_a_table_holds_no_formulas(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.csv", ["case", "dice"], [["=1+1", -0.5], ["\x1b[31mred", None]])
     with (tmp_path / "a.csv").open(newline="") as stream:
         assert list(csv.reader(stream)) == [["case", "dice"], ["'=1+1", "-0.5"], [r"\x1b[31mred", ""]]
+
+
+def test_a_record_names_paths_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert path_from(tmp_path / "out", tmp_path / "in" / "a.nii") == "../in/a.nii"
+
+    def other_drive(path: object, start: object) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr(os.path, "relpath", other_drive)
+    assert path_from(tmp_path, "D:/a.nii") == "D:/a.nii"

@@ -115,7 +115,9 @@ def main(seeds: list[int]) -> None:
             row.append(100 * float(((expected - 1) // 2 != (found.labels - 1) // 2)[wmh].mean()))
             errors.setdefault(name, []).append(row)
             print(
-                f"| {seed}, {name} | " + " | ".join(f"{value:+.1f}" for value in row) + f" | {seconds:.1f} |",
+                f"| {seed}, {name} | "
+                + " | ".join("–" if np.isnan(value) else f"{value:+.1f}" for value in row)
+                + f" | {seconds:.1f} |",
                 flush=True,
             )
     for name, rows in errors.items():

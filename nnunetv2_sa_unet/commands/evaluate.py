@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_sa_unet import __version__
 from nnunetv2_sa_unet.commands.arguments import at_least
-from nnunetv2_sa_unet.files import make_writable
+from nnunetv2_sa_unet.files import make_writable, path_from, write_json
 
 if TYPE_CHECKING:
     from nnunetv2_sa_unet.scores.scoring import ScoredCase
@@ -45,7 +44,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all files, score all cases, write both files and print the summary."""
-    from nnunetv2_sa_unet.files import write_json
     from nnunetv2_sa_unet.images.processes import default_processes
     from nnunetv2_sa_unet.scores.pairs import matched_pairs
     from nnunetv2_sa_unet.scores.scoring import COLUMNS, METRICS_NAME, SUMMARY_NAME, score_pairs, write_metrics
@@ -94,14 +92,10 @@ def _as_json(
 
     from nnunetv2_sa_unet.scores.statistics import CONFIDENCE, RESAMPLES, SEED
 
-    def stored(folder: Path) -> str:
-        # Summaries are moved with their results and handed on; the folders above may speak of people and places.
-        return Path(os.path.relpath(folder.resolve(), output.resolve())).as_posix()
-
     return {
         "version": __version__,
-        "reference_folder": stored(arguments.reference),
-        "prediction_folder": stored(arguments.prediction),
+        "reference_folder": path_from(output.resolve(), arguments.reference.resolve()),
+        "prediction_folder": path_from(output.resolve(), arguments.prediction.resolve()),
         "cases": cases,
         "bootstrap": {
             "statistic": "mean",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
@@ -21,7 +20,7 @@ from nnunetv2_sa_unet.text import printable
 
 __all__ = [
     "JOURNAL_NAME", "MASKS_FOLDER", "PAGE_NAME", "RECORD_NAME", "TABLE_NAME", "ChangesFolder", "changes_name",
-    "image_name", "lesions_name", "picture_name", "read_changes", "stored_path",
+    "image_name", "lesions_name", "picture_name", "read_changes",
 ]  # fmt: skip
 
 RECORD_NAME, TABLE_NAME, PAGE_NAME, JOURNAL_NAME = "changes.json", "changes.csv", "changes.html", "changes.jsonl"
@@ -48,11 +47,6 @@ def lesions_name(pair: str) -> str:
 def picture_name(pair: str, role: str) -> str:
     """Where the slices of a visit stand that the page shows."""
     return f"{PICTURES_FOLDER}/{file_stem(pair)}_{role}.jpg"
-
-
-def stored_path(folder: Path, path: Path) -> str:
-    """A path as the record has it: the folders above both may speak of people and places."""
-    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def read_changes(folder: Path) -> Changes | None:

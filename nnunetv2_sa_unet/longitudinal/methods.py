@@ -10,15 +10,11 @@ from pathlib import Path
 from nnunetv2_sa_unet.longitudinal import noise
 from nnunetv2_sa_unet.longitudinal.folder import MASKS_FOLDER, RECORD_NAME
 from nnunetv2_sa_unet.longitudinal.record import Changes
-from nnunetv2_sa_unet.segmentation.methods import References, counted, methods, was, write_methods
+from nnunetv2_sa_unet.segmentation.methods import MATTES, References, counted, methods, was, write_methods
 from nnunetv2_sa_unet.segmentation.record_files import read_segmentation
 
 __all__ = ["write_longitudinal_methods"]
 
-_MATTES = (
-    "Mattes D, Haynor DR, Vesselle H, Lewellen TK, Eubank W. PET-CT image registration in the chest using free-form "
-    "deformations. IEEE Transactions on Medical Imaging 22, 120–128 (2003). https://doi.org/10.1109/TMI.2003.809072"
-)
 _REUTER = (
     "Reuter M, Fischl B. Avoiding asymmetry-induced bias in longitudinal image processing. NeuroImage 57, 19–21 "
     "(2011). https://doi.org/10.1016/j.neuroimage.2011.02.076"
@@ -58,7 +54,7 @@ def _registration(changes: Changes, cite: References) -> Iterator[str]:
         yield f"Which visit was the earlier one was known {listed} of the pairs."
     yield (
         "Before they were segmented, both images of a pair were registered rigidly in either direction by the mutual "
-        f"information {cite(_MATTES)} of their brains, with SimpleITK {changes.versions.get('SimpleITK', '')} "
+        f"information {cite(MATTES)} of their brains, with SimpleITK {changes.versions.get('SimpleITK', '')} "
         f"{cite(_SIMPLEITK)}, and each was resampled once, by cubic splines, into the space half-way between them "
         f"{cite(_REUTER)}, so that neither visit was favoured. There both lay on one grid, with the coarser voxel of "
         "the two along each axis, to which the finer image was smoothed; what only one of them showed was left out."

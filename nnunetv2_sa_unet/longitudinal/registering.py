@@ -11,8 +11,8 @@ import numpy as np
 import SimpleITK
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import below, complete_or_absent, is_intact, sha256
-from nnunetv2_sa_unet.longitudinal.folder import image_name, stored_path
+from nnunetv2_sa_unet.files import below, complete_or_absent, is_intact, path_from, sha256
+from nnunetv2_sa_unet.longitudinal.folder import image_name
 from nnunetv2_sa_unet.longitudinal.halfway import covered, halfway
 from nnunetv2_sa_unet.longitudinal.pairs import VisitPair
 from nnunetv2_sa_unet.longitudinal.record import ROLES, Motion, Pair, Visit
@@ -54,7 +54,7 @@ def register_pair(folder: Path, pair: VisitPair, earlier: Pair | None) -> tuple[
         FolderError: nothing can be written to the folder.
     """
     visits = [
-        Visit(visit=name, path=stored_path(folder, path)) for name, path in zip(pair.visits, pair.images, strict=True)
+        Visit(visit=name, path=path_from(folder, path)) for name, path in zip(pair.visits, pair.images, strict=True)
     ]
     try:
         subjects = [find_subject(path, 1) for path in pair.images]
@@ -106,7 +106,7 @@ def _failed(pair: VisitPair, visits: Sequence[Visit], message: str) -> Pair:
 
 def _seen(folder: Path, visit: Visit, one: Input) -> Visit:
     """A visit with what its input consists of."""
-    path = stored_path(folder, Path(one.path))
+    path = path_from(folder, one.path)
     return visit.model_copy(update={**one.model_dump(), "path": path})
 
 

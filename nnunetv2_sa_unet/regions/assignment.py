@@ -16,8 +16,8 @@ from nnunetv2_sa_unet.regions.parcellation import Parcellation
 from nnunetv2_sa_unet.scores.metrics import TOUCHING_BY_FACE_EDGE_OR_CORNER
 
 __all__ = [
-    "LABELS", "REGIONS", "SIDES", "VENTRICLES", "RegionLoad", "Rule", "Surroundings", "joined", "region_load",
-    "region_map", "surroundings",
+    "CONFLUENT_MM", "JUXTACORTICAL_MM", "LABELS", "PERIVENTRICULAR_MM", "REGIONS", "SIDES", "VENTRICLES", "RegionLoad",
+    "Rule", "Surroundings", "joined", "region_load", "region_map", "surroundings",
 ]  # fmt: skip
 
 Rule = Literal["voxel", "confluent"]

@@ -13,15 +13,17 @@ from scipy import ndimage
 
 from nnunetv2_sa_unet.images.masks import BoolArray
 from nnunetv2_sa_unet.regions.distance import distance_mm
-from nnunetv2_sa_unet.regions.registration import Registration, levelled, on_cubes
+from nnunetv2_sa_unet.regions.registration import Registration, levelled, on_cubes, on_grid
 from nnunetv2_sa_unet.regions.template import BACKGROUND, CSF, VENTRICLES, WHITE_MATTER, load_atlas
 
 __all__ = ["Parcellation", "parcellate"]
 
 #: Edge of the voxels (mm).
-_EDGE_MM = 1.5
+_EDGE_MM = 1.0
+#: Of those on which the whole head is measured.
+_WHOLE_EDGE_MM = 3.0
 #: Fluid is darker than this: halfway from it (0.2) to the ventricles' wall, which is brighter than white matter (1).
-_FLUID = 0.75
+_FLUID = 0.8
 #: How far ventricles may reach beyond those of the registered atlas (mm).
 _WIDER_MM = 12.0
 #: Beyond the brain (mm), for what is looked at.
@@ -70,11 +72,8 @@ def parcellate(registration: Registration) -> Parcellation:
     code, whole = _atlas_code(), _whole_grid(registration)
     everywhere = SimpleITK.GetArrayFromImage(_resampled(code, whole, registration.transform))
     voxel_ml = float(np.prod(whole.GetSpacing())) / 1000
-    within = SimpleITK.Resample(
-        SimpleITK.Cast(registration.image * 0 + 1, SimpleITK.sitkUInt8), whole, SimpleITK.Transform(),
-        SimpleITK.sitkNearestNeighbor, 0,
-    )  # fmt: skip
-    seen = SimpleITK.GetArrayViewFromImage(within) > 0
+    within = SimpleITK.Cast(registration.image * 0 + 1, SimpleITK.sitkUInt8)
+    seen = SimpleITK.GetArrayFromImage(on_grid(within, whole)) > 0
     head, fluid = everywhere & _LABELS != BACKGROUND, everywhere & _LABELS == VENTRICLES
 
     image = _cropped(on_cubes(registration.image, _EDGE_MM), registration.brain)
@@ -134,7 +133,7 @@ def _whole_grid(registration: Registration) -> SimpleITK.Image:
         for corner in np.ndindex(2, 2, 2)
     ]
     low, high = np.min(corners, axis=0) - _MARGIN_MM, np.max(corners, axis=0) + _MARGIN_MM
-    edge = 2 * _EDGE_MM
+    edge = _WHOLE_EDGE_MM
     grid = SimpleITK.Image(np.ceil((high - low) / edge).astype(int).tolist(), SimpleITK.sitkUInt8)
     grid.SetSpacing([edge] * 3)
     grid.SetOrigin(low.tolist())

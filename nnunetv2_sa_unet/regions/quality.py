@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK
 
+from nnunetv2_sa_unet.images.masks import BoolArray
 from nnunetv2_sa_unet.regions.parcellation import Parcellation
-from nnunetv2_sa_unet.regions.registration import Registration
+from nnunetv2_sa_unet.regions.registration import Registration, on_grid
 
 __all__ = ["Measures", "measure", "problems"]
 
@@ -18,7 +19,9 @@ _INFORMATION = 0.18
 #: Dice of the atlas's brain with the brain by brightness alone.
 _OVERLAP = 0.85
 #: Median brightness of the ventricles found, and of white matter, where the white matter nearby is 1.
-_FLUID, _WHITE = 0.6, 0.8
+_FLUID, _WHITE = 0.7, 0.8
+#: Median brightness of the cortex, that of white matter being 1: 0.95 to 1.05 in FLAIR, 0.8 in a T1-weighted template.
+_CORTEX = 0.87
 #: Scale of the atlas along its axes, and of the largest to the smallest; its turn in degrees.
 _SCALE, _STRETCH, _TURN = (0.7, 1.45), 1.35, 45.0
 #: Share of the head and of its ventricles that the image has to show.
@@ -40,6 +43,7 @@ class Measures:
         overlap: Dice of the atlas's brain and the brain by brightness alone, where the image shows either.
         fluid: median brightness in the ventricles, that of white matter being 1; NaN without ventricles.
         white: likewise in white matter.
+        cortex: median brightness of the cortex, that of all white matter being 1; NaN without either.
         scales: of an image's lengths to the atlas's, the smallest first.
         turn: of the head in degrees.
         icv_ml: intracranial volume.
@@ -53,6 +57,7 @@ class Measures:
     overlap: float
     fluid: float
     white: float
+    cortex: float
     scales: tuple[float, float, float]
     turn: float
     icv_ml: float
@@ -67,21 +72,16 @@ def measure(registration: Registration, parcellation: Parcellation) -> Measures:
     left, scales, right = np.linalg.svd(np.reshape(registration.affine.GetMatrix(), (3, 3)))
     rotation = left @ right
     turn = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
-    brain = (
-        SimpleITK.GetArrayViewFromImage(
-            SimpleITK.Resample(
-                registration.brain, parcellation.grid, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor
-            )
-        )
-        > 0
-    )
+    brain = SimpleITK.GetArrayFromImage(on_grid(registration.brain, parcellation.grid)) > 0
     found, atlas, head = parcellation.ventricles, parcellation.atlas_ventricles, parcellation.intracranial
+    white = _median(parcellation, parcellation.white)
     smallest, middle, largest = sorted(float(1 / scale) for scale in scales)
     return Measures(
         information=registration.information,
         overlap=2 * float((brain & head).sum()) / max(1, int(brain.sum() + head.sum())),
-        fluid=float(np.median(parcellation.relative[found])) if found.any() else np.nan,
-        white=float(np.median(parcellation.relative[parcellation.white])) if parcellation.white.any() else np.nan,
+        fluid=_median(parcellation, found),
+        white=white,
+        cortex=_median(parcellation, parcellation.cortex) / white,
         scales=(smallest, middle, largest),
         turn=float(turn),
         icv_ml=parcellation.icv_ml,
@@ -90,6 +90,10 @@ def measure(registration: Registration, parcellation: Parcellation) -> Measures:
         ventricles_ml=float(found.sum()) * float(np.prod(parcellation.grid.GetSpacing())) / 1000,
         filled=float((found & atlas).sum()) / max(1, int(atlas.sum())),
     )
+
+
+def _median(parcellation: Parcellation, part: BoolArray) -> float:
+    return float(np.median(parcellation.relative[part])) if part.any() else np.nan
 
 
 def problems(measures: Measures) -> Iterator[str]:
@@ -119,4 +123,9 @@ def problems(measures: Measures) -> Iterator[str]:
     elif not _VENTRICLES_ML[0] <= measures.ventricles_ml <= _VENTRICLES_ML[1]:
         yield (
             f"ventricles of {measures.ventricles_ml:.0f} ml; expected {_VENTRICLES_ML[0]:g} to {_VENTRICLES_ML[1]:g}"
+        )
+    if measures.cortex < _CORTEX:
+        yield (
+            f"the cortex has {measures.cortex:.2f} of the brightness of white matter, as in T1-weighted images; "
+            f"expected {_CORTEX} or more, as in FLAIR"
         )

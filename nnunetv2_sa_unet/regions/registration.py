@@ -1,4 +1,4 @@
-"""From a FLAIR image to the atlas: an affine transform, then a coarse deformation.
+"""From a FLAIR image to the atlas: position and size, then an affine transform, then a smooth deformation.
 
 The image is compared with the atlas as FLAIR would show it, by mutual information (Mattes et al., 2003), in and closely
 around the brain, so that scalp and neck do not matter and an image without them is treated alike. All is done on one
@@ -29,12 +29,12 @@ from nnunetv2_sa_unet.regions.template import (
     load_atlas,
 )
 
-__all__ = ["ORIENTATION", "Registration", "levelled", "on_cubes", "register"]
+__all__ = ["ORIENTATION", "Registration", "levelled", "on_cubes", "on_grid", "register"]
 
 #: Axial slices from below, columns to the left, rows to the back.
 ORIENTATION = "LPS"
 #: Edge of the voxels (mm) on which images are compared.
-_SEARCH_MM, _COARSE_MM, _FINE_MM = 6.0, 4.0, 3.0
+_SEARCH_MM, _COARSE_MM, _FINE_MM = 6.0, 4.0, 2.0
 #: What is compared beyond the brain (mm): fluid and bone, which are dark.
 _AROUND_MM = 6.0
 #: Brightness of FLAIR relative to white matter.
@@ -48,14 +48,16 @@ _FACE_MM = 50
 _SCALP_SHARE = 0.1
 #: Averaging has filled the sulci of the template: so much of its cortex is fluid, by the distance to white matter (mm).
 _SULCUS = ((2.4, 4.0, 5.5, 8.0), (0.0, 0.9, 0.9, 0.35))
-#: Turns about the left-right axis (rad) from which the affine transform starts.
-_PITCHES = (0.0, 0.2, -0.2)
+#: Turns about the left-right axis (rad) from which the search starts.
+_PITCHES = (-0.3, -0.15, 0.0, 0.15, 0.3)
 _BINS = 32
-_SEARCH_STEPS, _COARSE_STEPS = 25, 60
-#: How often the last step is begun anew at most, and what it has to gain.
-_RESTARTS, _GAIN = 4, 0.002
+#: Of an optimiser: longest and shortest step (mm), how many, and what a step is shortened to where the slope turns. The
+#: slopes of mutual information are rough: where steps shorten fast, they end anywhere.
+_SEARCH, _COARSE = (4.0, 0.05, 80, 0.8), (4.0, 0.01, 300, 0.9)
+#: How often the affine transform is begun anew at most, and what it has to gain to be begun once more.
+_RESTARTS, _GAIN = 6, 0.001
 #: The deformation: iterations, and how far it is smoothed after each (mm).
-_STEPS, _STIFFNESS_MM = 40, 3.0
+_STEPS, _STIFFNESS_MM = 30, 4.5
 #: How far the brightness of white matter is averaged (mm); what is brighter than this is as this; tissue and no fluid.
 _LEVEL_MM, _BRIGHTEST, _TISSUE = 25.0, 1.3, 0.8
 
@@ -68,7 +70,7 @@ class Registration:
         affine: from points of the image to points of the atlas.
         transform: the same with the deformation.
         information: mutual information of image and atlas under the affine transform; higher is better.
-        image: the image on axes of ``ORIENTATION``, float32.
+        image: the image on axes of ``ORIENTATION``, float32, from 0 (dark) to 1 (bright).
         brain: the brain by brightness alone, likewise.
     """
 
@@ -90,29 +92,33 @@ def register(flair: SimpleITK.Image) -> Registration | None:
     """
     oriented = SimpleITK.Cast(SimpleITK.DICOMOrient(flair, ORIENTATION), SimpleITK.sitkFloat32)
     values = np.nan_to_num(SimpleITK.GetArrayFromImage(oriented), nan=0.0, posinf=0.0, neginf=0.0)
-    oriented = image_like(np.minimum(values, np.percentile(values, 99.9)), oriented)
+    # In other units, or windowed to 8 bit, the same head has the same values here, and what is dark is 0.
+    dark, bright = np.percentile(values, (1, 99.9))
+    if not dark < bright:
+        return None
+    values = ((np.clip(values, dark, bright) - dark) / (bright - dark)).astype(np.float32)
+    oriented = image_like(values, oriented)
     mask = brain_mask(values, oriented.GetSpacing()[::-1])
     if mask is None or not mask.any():
         return None
     brain = image_like(mask.astype(np.uint8), oriented)
-    atlas, start = _atlas_as_flair(), _start(brain)
+    has_scalp = _has_scalp(oriented, brain)
+    atlas, start = _atlas_as_flair(has_scalp), _start(brain)
     search, coarse, fine = (on_cubes(oriented, edge) for edge in (_SEARCH_MM, _COARSE_MM, _FINE_MM))
+    looked_at = on_grid(brain, search)
     # Brightness alone takes scalp for brain now and then, and not every scalp is like the atlas's.
-    margins = [_AROUND_MM, _SCALP_MM] if _has_scalp(oriented, brain) else [_AROUND_MM]
-    candidates = []
-    for margin in margins:
-        looked_at = _around(_like(brain, search), margin)
-        for pitch in _PITCHES:
-            near, _ = _affine(search, looked_at, atlas, _turned(start, pitch), _SEARCH_STEPS)
-            # From here on it is the atlas that says where the brain is.
-            candidates.append(_affine(coarse, _near_brain(coarse, near), atlas, near, _COARSE_STEPS))
-    affine, information = max(candidates, key=lambda each: each[1])
+    starts = [
+        _found(search, _around(looked_at, margin), atlas, start)
+        for margin in ((_AROUND_MM, _SCALP_MM) if has_scalp else (_AROUND_MM,))
+    ]
+    affine, information = max((_refined(coarse, each, atlas) for each in starts), key=lambda refined: refined[1])
     for _ in range(_RESTARTS):
-        # Its steps have become short: with long ones it often goes further.
-        again, more = _affine(coarse, _near_brain(coarse, affine), atlas, affine, _COARSE_STEPS)
-        if more < information + _GAIN:
+        again, more = _refined(coarse, affine, atlas)
+        gain = more - information
+        if gain > 0:
+            affine, information = again, more
+        if gain < _GAIN:
             break
-        affine, information = again, more
     transform = _deformed(fine, _near_brain(fine, affine), atlas.image, affine)
     return Registration(affine, transform, information, oriented, brain)
 
@@ -121,21 +127,21 @@ def _has_scalp(image: SimpleITK.Image, brain: SimpleITK.Image) -> bool:
     """Whether there is more than nothing around the brain."""
     values = SimpleITK.GetArrayViewFromImage(image)
     inside = SimpleITK.GetArrayViewFromImage(brain) > 0
-    around = SimpleITK.GetArrayViewFromImage(_around(brain, _SCALP_MM)) > 0
+    around = SimpleITK.GetArrayFromImage(_around(brain, _SCALP_MM)) > 0
     beside = values[around & ~inside]
     return beside.size > 0 and float((beside > 0.5 * np.median(values[inside])).mean()) > _SCALP_SHARE
 
 
 @dataclass(frozen=True)
 class _Atlas:
-    """The atlas as FLAIR shows a head, and which of its voxels are known."""
+    """The atlas as FLAIR shows a head, whole or stripped, and which of its voxels are known."""
 
     image: SimpleITK.Image
     known: SimpleITK.Image
 
 
-@lru_cache(maxsize=1)
-def _atlas_as_flair() -> _Atlas:
+@lru_cache(maxsize=2)
+def _atlas_as_flair(has_scalp: bool) -> _Atlas:
     atlas = load_atlas()
     brightness = np.array([_BRIGHTNESS[label] for label in range(len(_BRIGHTNESS))], np.float32)[atlas.tissue]
     to_white = distance_mm(atlas.tissue == WHITE_MATTER, 1.0)
@@ -144,11 +150,15 @@ def _atlas_as_flair() -> _Atlas:
     margin = int(_SCALP_MM)
     padded = np.pad(brightness, margin, constant_values=_BRIGHTNESS[BACKGROUND])
     beyond = distance_mm(np.pad(atlas.tissue, margin) != BACKGROUND, 1.0)
-    padded[(beyond > _BONE_MM) & (beyond <= _HEAD_MM)] = _SCALP
-    padded[beyond > _HEAD_MM] = 0
-    known = beyond <= _SCALP_MM
-    # Below the brain is no scalp, but face and neck.
-    known[: margin + _FACE_MM] &= beyond[: margin + _FACE_MM] <= _AROUND_MM
+    known = np.ones(padded.shape, bool)
+    if has_scalp:
+        padded[(beyond > _BONE_MM) & (beyond <= _HEAD_MM)] = _SCALP
+        padded[beyond > _HEAD_MM] = 0
+        known = beyond <= _SCALP_MM
+        # Below the brain is no scalp, but face and neck.
+        known[: margin + _FACE_MM] &= beyond[: margin + _FACE_MM] <= _AROUND_MM
+    else:
+        padded[beyond > 0] = 0
 
     def image(values: npt.NDArray[Any]) -> SimpleITK.Image:
         made = SimpleITK.GetImageFromArray(values)
@@ -177,7 +187,8 @@ def on_cubes(image: SimpleITK.Image, edge: float) -> SimpleITK.Image:
     return SimpleITK.Resample(image, grid, SimpleITK.Transform(), SimpleITK.sitkLinear, 0.0, image.GetPixelID(), True)
 
 
-def _like(mask: SimpleITK.Image, grid: SimpleITK.Image) -> SimpleITK.Image:
+def on_grid(mask: SimpleITK.Image, grid: SimpleITK.Image) -> SimpleITK.Image:
+    """A mask on the grid of an image, 0 beyond its own."""
     return SimpleITK.Resample(mask, grid, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
 
 
@@ -191,7 +202,7 @@ def _near_brain(grid: SimpleITK.Image, affine: SimpleITK.AffineTransform) -> Sim
     return _around(SimpleITK.Resample(brain, grid, affine, SimpleITK.sitkNearestNeighbor, 0), _AROUND_MM)
 
 
-def _start(brain: SimpleITK.Image) -> SimpleITK.AffineTransform:
+def _start(brain: SimpleITK.Image) -> SimpleITK.Similarity3DTransform:
     """Lay the brain on the atlas by its top and its widest parts: what lies low may be cut off."""
     points = _points(brain)
     atlas = _points(SimpleITK.Cast(load_atlas().image > BACKGROUND, SimpleITK.sitkUInt8))
@@ -199,8 +210,8 @@ def _start(brain: SimpleITK.Image) -> SimpleITK.AffineTransform:
     atlas_low, atlas_high = np.percentile(atlas, (1, 99), axis=0)
     centre, atlas_centre = (low + high) / 2, (atlas_low + atlas_high) / 2
     scale = float(np.clip(np.mean((atlas_high - atlas_low)[:2] / np.maximum(high - low, 1)[:2]), 0.8, 1.25))
-    start = SimpleITK.AffineTransform(3)
-    start.SetMatrix((np.eye(3) * scale).ravel().tolist())
+    start = SimpleITK.Similarity3DTransform()
+    start.SetScale(scale)
     # The atlas is as tall from its top as it is; so much of the image is looked at, whatever there is.
     centre[2] = high[2] - (atlas_high - atlas_low)[2] / 2 / scale
     start.SetCenter(centre.tolist())
@@ -216,33 +227,52 @@ def _points(mask: SimpleITK.Image) -> npt.NDArray[np.float64]:
     return places
 
 
-def _turned(start: SimpleITK.AffineTransform, pitch: float) -> SimpleITK.AffineTransform:
-    turned = SimpleITK.AffineTransform(start)
-    turned.Rotate(1, 2, pitch)
-    return turned
+def _found(
+    image: SimpleITK.Image, mask: SimpleITK.Image, atlas: _Atlas, start: SimpleITK.Similarity3DTransform
+) -> SimpleITK.AffineTransform:
+    """The position, turn and size of the head, from several turns: of as few parameters as tell heads apart."""
+    found = []
+    for pitch in _PITCHES:
+        transform = SimpleITK.Similarity3DTransform(start)
+        transform.SetRotation((1.0, 0.0, 0.0), pitch)
+        found.append((_optimised(image, mask, atlas, transform, _SEARCH), transform))
+    best = max(found, key=lambda each: each[0])[1]
+    affine = SimpleITK.AffineTransform(3)
+    affine.SetCenter(best.GetCenter())
+    affine.SetMatrix(best.GetMatrix())
+    affine.SetTranslation(best.GetTranslation())
+    return affine
 
 
-def _method(mask: SimpleITK.Image) -> SimpleITK.ImageRegistrationMethod:
+def _refined(
+    image: SimpleITK.Image, start: SimpleITK.AffineTransform, atlas: _Atlas
+) -> tuple[SimpleITK.AffineTransform, float]:
+    """A better affine transform and its mutual information, near the brain as the atlas says by the one before."""
+    transform = SimpleITK.AffineTransform(start)
+    return transform, _optimised(image, _near_brain(image, start), atlas, transform, _COARSE)
+
+
+def _optimised(
+    image: SimpleITK.Image,
+    mask: SimpleITK.Image,
+    atlas: _Atlas,
+    transform: SimpleITK.Transform,
+    steps: tuple[float, float, int, float],
+) -> float:
+    """Move a transform to where image and atlas share most information, which is returned."""
+    longest, shortest, number, shortened = steps
     method = SimpleITK.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(_BINS)
     method.SetMetricFixedMask(mask)
+    method.SetMetricMovingMask(atlas.known)
     method.SetMetricSamplingStrategy(SimpleITK.ImageRegistrationMethod.NONE)
     method.SetInterpolator(SimpleITK.sitkLinear)
-    return method
-
-
-def _affine(
-    image: SimpleITK.Image, mask: SimpleITK.Image, atlas: _Atlas, start: SimpleITK.AffineTransform, steps: int
-) -> tuple[SimpleITK.AffineTransform, float]:
-    method = _method(mask)
-    method.SetOptimizerAsRegularStepGradientDescent(4.0, 0.05, steps, 0.6, 1e-6)
+    method.SetOptimizerAsRegularStepGradientDescent(longest, shortest, number, shortened, 1e-6)
     method.SetOptimizerScalesFromPhysicalShift()
-    transform = SimpleITK.AffineTransform(start)
     method.SetInitialTransform(transform, inPlace=True)
-    method.SetMetricMovingMask(atlas.known)
     method.Execute(image, atlas.image)
-    return transform, -float(method.GetMetricValue())
+    return -float(method.GetMetricValue())
 
 
 def _deformed(

@@ -15,10 +15,11 @@ from typing import Literal
 
 from nnunetv2_sa_unet.files import write_text
 from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS
+from nnunetv2_sa_unet.regions.assignment import CONFLUENT_MM, JUXTACORTICAL_MM, PERIVENTRICULAR_MM
 from nnunetv2_sa_unet.segmentation.record import Segmentation
 from nnunetv2_sa_unet.weights.registry import MODELS
 
-__all__ = ["METHODS_NAME", "References", "Sentences", "counted", "methods", "was", "write_methods"]
+__all__ = ["MATTES", "METHODS_NAME", "References", "Sentences", "counted", "methods", "was", "write_methods"]
 
 METHODS_NAME = "methods.md"
 #: By its hash a later run knows that nobody has changed the text.
@@ -40,6 +41,32 @@ _LI = (
     "Li H, et al. Fully convolutional network ensembles for white "
     "matter hyperintensities segmentation in MR images. NeuroImage 183, 650–665 (2018). "
     "https://doi.org/10.1016/j.neuroimage.2018.07.005"
+)
+_MNI152 = (
+    "Fonov V, Evans AC, Botteron K, Almli CR, McKinstry RC, Collins DL. Unbiased average age-appropriate atlases for "
+    "pediatric studies. NeuroImage 54, 313–327 (2011). https://doi.org/10.1016/j.neuroimage.2010.07.033"
+)
+MATTES = (
+    "Mattes D, Haynor DR, Vesselle H, Lewellen TK, Eubank W. PET-CT image registration in the chest using free-form "
+    "deformations. IEEE Transactions on Medical Imaging 22, 120–128 (2003). https://doi.org/10.1109/TMI.2003.809072"
+)
+_VERCAUTEREN = (
+    "Vercauteren T, Pennec X, Perchant A, Ayache N. Diffeomorphic demons: efficient non-parametric image registration. "
+    "NeuroImage 45, S61–S72 (2009). https://doi.org/10.1016/j.neuroimage.2008.10.040"
+)
+_DECARLI = (
+    "DeCarli C, Fletcher E, Ramey V, Harvey D, Jagust WJ. Anatomical mapping of white matter hyperintensities (WMH): "
+    "exploring the relationships between periventricular WMH, deep WMH, and total WMH burden. Stroke 36, 50–55 (2005). "
+    "https://doi.org/10.1161/01.STR.0000150668.58689.f2"
+)
+_GRIFFANTI = (
+    "Griffanti L, et al. Classification and characterization of periventricular and deep white matter hyperintensities "
+    "on MRI: a study in older adults. NeuroImage 170, 174–181 (2018). "
+    "https://doi.org/10.1016/j.neuroimage.2017.03.024"
+)
+_KIM = (
+    "Kim KW, MacFall JR, Payne ME. Classification of white matter lesions on magnetic resonance imaging in elderly "
+    "persons. Biological Psychiatry 64, 273–280 (2008). https://doi.org/10.1016/j.biopsych.2008.03.024"
 )
 _NAMES = {
     "nnunetv2_sa_unet": "nnunetv2-sa-unet",
@@ -80,7 +107,7 @@ def methods(
         of: what a mask is of, where subjects have several.
     """
     cite = References()
-    own = (_model, _decision, _measures, _outcome, _software)
+    own = (_model, _decision, _measures, _regions, _outcome, _software)
     paragraphs = [" ".join(sentences(segmentation, cite, of)) for sentences in own]
     paragraphs += (" ".join(sentences(cite)) for sentences in more)
     lines = ["# Methods", *filter(None, paragraphs), "## References"]
@@ -177,6 +204,38 @@ def _measures(segmentation: Segmentation, cite: References, of: str) -> Iterator
         "The volume of WMH is the number of its voxels times the volume of a voxel; a lesion is a component that is "
         "connected by faces, edges or corners in 3D."
     )
+
+
+def _regions(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:
+    rule = segmentation.options.regions
+    found = [row.regions for row in segmentation.subjects if row.regions is not None and row.regions.rule == rule]
+    if not found:
+        return
+    # Of a folder that was segmented before, some subjects may have been left as they were.
+    without = sum(row.mask is not None for row in segmentation.subjects) - len(found)
+    whom = f"in {counted(len(found), of)}" if without else f"in each {of}"
+    yield (
+        f"To tell {whom} where WMH lie, a tissue map of the MNI152 template (ICBM 152, nonlinear symmetric 2009a) "
+        f"{cite(_MNI152)} was registered to the FLAIR image: an affine transform by mutual information "
+        f"{cite(MATTES)}, then a smooth deformation by demons with symmetric forces {cite(_VERCAUTEREN)}, both of "
+        f"SimpleITK. A voxel of WMH was infratentorial where the map shows cerebellum or brain stem; else "
+        f"periventricular within {PERIVENTRICULAR_MM:g} mm of the lateral ventricles, as they are dark in the image "
+        f"{cite(_DECARLI, _GRIFFANTI)}; else juxtacortical within {JUXTACORTICAL_MM:g} mm of the map's cerebral cortex "
+        f"{cite(_KIM)}; and else deep."
+    )
+    if rule == "confluent":
+        yield (
+            f"A lesion was counted in one region as a whole: as periventricular if it came within {CONFLUENT_MM:g} mm "
+            f"of the ventricles {cite(_KIM)} and was not mostly infratentorial; else in the region of most of its "
+            "voxels, its distance from the ventricles aside."
+        )
+    else:
+        yield "A lesion was counted in the region of most of its voxels."
+    yield "The intracranial volume was estimated as that of the template under the transform."
+    failed = sum(regions.registration == "failed" for regions in found)
+    if failed:
+        whom = counted(failed, of)
+        yield f"In {whom} the registration failed by the program's own measures: no regions there."
 
 
 def _outcome(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ import SimpleITK
 from pydantic import BaseModel, ValidationError
 
 from nnunetv2_sa_unet.errors import InputError
-from nnunetv2_sa_unet.files import write_json, write_rows
+from nnunetv2_sa_unet.files import path_from, write_json, write_rows
 from nnunetv2_sa_unet.images.dicom import read_series
 from nnunetv2_sa_unet.images.volumes import read_volume
 from nnunetv2_sa_unet.scores.lesion_sizes import SIZE_CLASSES
@@ -140,7 +141,7 @@ _LAST = ("status", "message")
 
 def _stored(segmentation: Segmentation, folder: Path) -> Segmentation:
     """As it stands in a file: with relative paths, which messages have too."""
-    return _with(segmentation, _relative(folder)).model_copy(
+    return _with(segmentation, partial(path_from, folder)).model_copy(
         update={"subjects": [_stored_row(row, folder) for row in segmentation.subjects]}
     )
 
@@ -149,7 +150,7 @@ def _stored_row(row: Subject, folder: Path) -> Subject:
     message = row.message
     for one in (*row.inputs, *([] if row.exclude is None else [row.exclude])):
         message = message.replace(f"{os.path.dirname(one.path)}{os.sep}", "")
-    return _row_with(row, _relative(folder)).model_copy(update={"message": message})
+    return _row_with(row, partial(path_from, folder)).model_copy(update={"message": message})
 
 
 def _read_paths(segmentation: Segmentation, folder: Path) -> Segmentation:
@@ -174,10 +175,6 @@ def _row_with(row: Subject, turn: Callable[[str], str]) -> Subject:
     if exclude is not None:
         exclude = exclude.model_copy(update={"path": turn(exclude.path)})
     return row.model_copy(update={"inputs": inputs, "exclude": exclude})
-
-
-def _relative(folder: Path) -> Callable[[str], str]:
-    return lambda path: os.path.relpath(path, folder)
 
 
 def _absolute(folder: Path) -> Callable[[str], str]:

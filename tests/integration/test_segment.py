@@ -17,8 +17,10 @@ import SimpleITK
 
 from nnunetv2_sa_unet.commands.main import main
 from nnunetv2_sa_unet.nnunet.orientation import ORIENTATION_KEY
+from nnunetv2_sa_unet.regions.assignment import LABELS, REGIONS, SIDES, region_map
 from nnunetv2_sa_unet.report.page import SCRIPTS_AND_STYLES
 from nnunetv2_sa_unet.segmentation.record_files import read_input, read_segmentation
+from nnunetv2_sa_unet.segmentation.region_columns import region_columns
 
 PLANS = "nnUNetSAUNetPaperSmallPlans"
 SHAPE = (12, 40, 36)
@@ -534,3 +536,30 @@ def test_what_is_no_model_or_lacks_a_fold_is_refused(model, folder, tmp_path, ca
     assert segment(model, folder, folder) == 1
     assert "is an input too" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("coarse_registration")
+def test_regions_of_a_registered_head_and_none_where_no_atlas_fits(model, atlas_head, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    SimpleITK.WriteImage(SimpleITK.Cast(atlas_head.flair, SimpleITK.sitkInt16), str(tmp_path / "in" / "head.nii.gz"))
+    write(tmp_path / "in" / "blob.nii.gz", 0)
+
+    assert segment(model, tmp_path / "out", tmp_path / "in", "-f", "4", "--regions") == 0
+
+    found = rows(tmp_path / "out")
+    head, wmh = found["head"], values(tmp_path / "out" / "head_wmh.nii.gz") == 1
+    assert (head["registration"], head["status"]) == ("ok", "ok"), head["message"]
+    assert float(head["icv_ml"]) == pytest.approx(atlas_head.icv_ml, rel=0.05)
+    regions, truth = values(tmp_path / "out" / "head_regions.nii.gz"), region_map(atlas_head.around, wmh, "voxel")
+    ml = float(np.prod(atlas_head.flair.GetSpacing())) / 1000
+    for region in REGIONS:
+        sides = [LABELS[f"{region}_{side}"] for side in SIDES]
+        found_ml, true_ml = (np.isin(labels, sides)[atlas_head.labels > 0].sum() * ml for labels in (regions, truth))
+        # Deep is the small rest between two borders, and voxels are coarse here.
+        assert found_ml == pytest.approx(true_ml, rel=0.5 if region == "deep" else 0.1), region
+        assert float(head[f"ml_{region}"]) == pytest.approx(np.isin(regions, sides)[wmh].sum() * ml, abs=1e-3)
+    blob = found["blob"]
+    assert (blob["registration"], blob["status"]) == ("failed", "warning")
+    assert {blob[name] for name in region_columns("voxel")} == {"failed", ""}
+    assert not (tmp_path / "out" / "blob_regions.nii.gz").exists()
+    assert "in one subject the registration failed" in (tmp_path / "out" / "methods.md").read_text().lower()

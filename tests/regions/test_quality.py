@@ -14,6 +14,7 @@ GOOD = Measures(
     overlap=0.93,
     fluid=0.4,
     white=1.05,
+    cortex=0.98,
     scales=(0.85, 0.9, 0.95),
     turn=18.0,
     icv_ml=1500.0,
@@ -41,6 +42,7 @@ def test_a_good_registration_is_believed() -> None:
         ({"icv_ml": 800.0}, "intracranial volume 800 ml; expected 1000 to 2400"),
         ({"fluid": np.nan, "filled": 0.0, "ventricles_ml": 0.0}, "ventricles are not darker than white matter"),
         ({"fluid": 0.9}, "ventricles are not darker than white matter"),
+        ({"cortex": 0.77}, "the cortex has 0.77 of the brightness of white matter, as in T1-weighted images; expected"),
         ({"ventricles_ml": 1.0}, "ventricles of 1 ml; expected 2 to 250"),
     ],
 )

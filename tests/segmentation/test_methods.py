@@ -11,7 +11,7 @@ import pytest
 from nnunetv2_sa_unet.segmentation.folder import RunFolder
 from nnunetv2_sa_unet.segmentation.inputs import FoundSubject
 from nnunetv2_sa_unet.segmentation.methods import METHODS_NAME, methods
-from nnunetv2_sa_unet.segmentation.record import Input, Model, Options, Segmentation, Subject
+from nnunetv2_sa_unet.segmentation.record import Input, Model, Options, Regions, Segmentation, Subject
 from nnunetv2_sa_unet.weights.registry import MODELS
 
 VERSIONS = {"python": "3.11.2", "nnunetv2": "2.8.1", "torch": "2.8.0", "SimpleITK": "2.5.2", "numpy": "2.1.0"}
@@ -127,6 +127,42 @@ def test_masks_of_two_versions_are_told_apart_and_further_paragraphs_come_before
     assert "on a GPU (CUDA).\n\nVisits were compared [3].\n\n## References" in text
     assert text.endswith("\n3. A, B.\n")
     assert "segmented in three FLAIR images with" in methods(made, of="image")
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("voxel", " A lesion was counted in the region of most of its voxels. The intracranial volume was"),
+        (
+            "confluent",
+            " A lesion was counted in one region as a whole: as periventricular if it came within 3 mm of the ",
+        ),
+    ],
+)
+def test_regions_are_told_with_their_definitions_and_how_many_registrations_failed(rule: Any, words: str) -> None:
+    made = with_rows(record(regions=rule), "ok", regions=Regions(rule=rule, registration="ok"))
+    made = with_rows(made, "warning", regions=Regions(rule=rule, registration="failed", reason="no brain"))
+    made = with_rows(made, "failed")
+    text = methods(made)
+    (paragraph,) = (each for each in text.split("\n\n") if each.startswith("To tell in each subject where WMH lie, "))
+    assert (
+        "a tissue map of the MNI152 template (ICBM 152, nonlinear symmetric 2009a) [3] was registered to the FLAIR "
+        "image: an affine transform by mutual information [4], then a smooth deformation by demons with symmetric "
+        "forces [5], both of SimpleITK. A voxel of WMH was infratentorial where the map shows cerebellum or brain "
+        "stem; else periventricular within 10 mm of the lateral ventricles, as they are dark in the image [6, 7]; else "
+        "juxtacortical within 4 mm of the map's cerebral cortex [8]; and else deep." + words
+    ) in paragraph
+    assert paragraph.endswith(
+        "The intracranial volume was estimated as that of the template under the transform. In one subject the "
+        "registration failed by the program's own measures: no regions there."
+    )
+    for number, author in zip(
+        range(3, 9), ("Fonov", "Mattes", "Vercauteren", "DeCarli", "Griffanti", "Kim"), strict=True
+    ):
+        assert f"\n{number}. {author} " in text
+    # Subjects that were left as they were, and runs without regions.
+    assert "To tell in two subjects where" in methods(with_rows(made, "ok"))
+    assert "MNI152" not in methods(made.model_copy(update={"options": Options()}))
 
 
 def run(folder: Path, lines: list[str], *names: str, force: bool = False, **options: Any) -> None:
