@@ -137,7 +137,8 @@ def constant_problem(image: SimpleITK.Image) -> str | None:
     values = SimpleITK.GetArrayViewFromImage(image)
     lowest, highest = values.min(), values.max()
     if lowest == highest:
-        return f"every voxel is {lowest:g}; expected an image"
+        # Not -0.
+        return f"every voxel is {lowest + 0:g}; expected an image"
     # nnU-Net standardises in 32 bits, and divides by no less than 1e-8.
     if max(abs(float(lowest)), abs(float(highest))) > _LARGEST:
         return f"values from {lowest:g} to {highest:g}; expected at most {_LARGEST:g}: scale them down"
