@@ -97,22 +97,29 @@ Sentences = Callable[[References], Iterable[str]]
 
 
 def methods(
-    segmentation: Segmentation, more: Sequence[Sentences] = (), of: Literal["subject", "image"] = "subject"
+    segmentation: Segmentation, more: Sequence[Sentences] = (), of: Literal["subject", "image"] | None = None
 ) -> str:
     """The methods of a run as Markdown: paragraphs, then the references that they cite by number.
 
     Args:
         segmentation: its record.
         more: paragraphs on what else was done with its masks.
-        of: what a mask is of, where subjects have several.
+        of: what a mask is of; None for images if names of BIDS say that a subject has several, else for subjects.
     """
     cite = References()
     own = (_model, _decision, _measures, _regions, _outcome, _software)
-    paragraphs = [" ".join(sentences(segmentation, cite, of)) for sentences in own]
+    unit = of or ("image" if _has_several(segmentation) else "subject")
+    paragraphs = [" ".join(sentences(segmentation, cite, unit)) for sentences in own]
     paragraphs += (" ".join(sentences(cite)) for sentences in more)
     lines = ["# Methods", *filter(None, paragraphs), "## References"]
     lines.append("\n".join(f"{number}. {reference}" for number, reference in enumerate(cite.listed, 1)))
     return "\n\n".join(lines) + "\n"
+
+
+def _has_several(segmentation: Segmentation) -> bool:
+    """Whether a subject of BIDS has several images, of sessions or runs."""
+    labels = [row.subject.partition("_")[0] for row in segmentation.subjects if row.subject.startswith("sub-")]
+    return len(set(labels)) < len(labels)
 
 
 def write_methods(folder: Path, text: str, command: str, record: str, say: Callable[[str], None]) -> None:

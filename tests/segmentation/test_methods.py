@@ -82,6 +82,16 @@ def test_a_model_in_the_box_is_told_with_its_data_and_references() -> None:
     assert [line[3:] for line in references[2:]] == list(boxed.references)
 
 
+def test_several_images_of_a_subject_are_not_told_as_several_subjects() -> None:
+    made = with_rows(record(), "ok", "ok", "failed")
+    names = ["sub-1_ses-1", "sub-1_ses-2", "sub-2_ses-1"]
+    rows = [row.model_copy(update={"subject": name}) for row, name in zip(made.subjects, names, strict=True)]
+    text = methods(made.model_copy(update={"subjects": rows}))
+    assert "were segmented in three FLAIR images with" in text
+    assert "One image could not be segmented and was left out." in text
+    assert "the FLAIR images of two subjects" in methods(made.model_copy(update={"subjects": rows[1:]}))
+
+
 def test_every_option_that_changes_a_mask_is_told() -> None:
     options = {"threshold": 0.4, "min_volume_mm3": 10.0, "clear_ends": 0.125, "step_size": 0.25}
     made = with_rows(record(**options), "ok", "failed", exclude=Input(path="/data/secret/stroke.nii", sha256=None))
