@@ -42,6 +42,15 @@ def shared() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def source_tree() -> Path:
+    """The source tree, which alone has documentation and scripts: the package that is tested is the installed one."""
+    folder = os.environ.get("SA_UNET_SOURCE")
+    if not folder:
+        pytest.skip("SA_UNET_SOURCE does not name the source tree, as `make test` does")
+    return Path(folder)
+
+
 @dataclass(frozen=True)
 class ChallengeTree:
     """A miniature of the WMH challenge's folder: the true names, small volumes."""

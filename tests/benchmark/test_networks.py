@@ -14,11 +14,8 @@ TINY = ["--patch", "8", "32", "32", "--rounds", "1", "--threads", "1"]
 
 
 @pytest.fixture
-def measure():
-    source = os.environ.get("SA_UNET_SOURCE")
-    if not source:
-        pytest.skip("SA_UNET_SOURCE does not name the source tree, which alone has the script")
-    script = Path(source, "docs", "benchmarks", "networks.py")
+def measure(source_tree):
+    script = Path(source_tree, "docs", "benchmarks", "networks.py")
     # The script imports the modules beside it.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
 

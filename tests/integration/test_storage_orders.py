@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -269,9 +268,8 @@ def test_a_folder_of_two_images_is_not_one(make_model, tmp_path):
         nnunetv2_sa_unet.segment(folder, model=make_model(), device="cpu")
 
 
-@pytest.mark.skipif("SA_UNET_SOURCE" not in os.environ, reason="SA_UNET_SOURCE is set by `make test`")
-def test_the_example_of_the_page_runs(make_model, tmp_path, monkeypatch, capsys):
-    page = Path(os.environ["SA_UNET_SOURCE"], "docs/how-to/python.md").read_text(encoding="utf-8")
+def test_the_example_of_the_page_runs(source_tree, make_model, tmp_path, monkeypatch, capsys):
+    page = (source_tree / "docs" / "how-to" / "python.md").read_text(encoding="utf-8")
     example = page.partition("## An example")[2].split("```python\n")[1].partition("```")[0]
     small = partial(nnunetv2_sa_unet.segment, model=make_model(), mirroring=False, step_size=1)
     monkeypatch.setattr(nnunetv2_sa_unet, "segment", small, raising=False)

@@ -98,8 +98,8 @@ def test_noise_grows_with_the_volume() -> None:
     assert total_noise_ml(100) > total_noise_ml(1) > 0
 
 
-def test_the_limits_are_those_of_the_pages() -> None:
-    docs = Path(__file__).parents[2] / "docs"
+def test_the_limits_are_those_of_the_pages(source_tree: Path) -> None:
+    docs = source_tree / "docs"
     page = (docs / "reference" / "longitudinal.md").read_text(encoding="utf-8")
     assert f"| a lesion | {LESION_MM3:g} mm³, or {100 * LESION_SHARE:g} % of its larger volume" in page
     assert f"| a subject's whole volume | {TOTAL_ML:g} ml, or {100 * TOTAL_SHARE:g} % of the larger volume" in page

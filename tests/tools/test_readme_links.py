@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-pytestmark = pytest.mark.skipif("SA_UNET_SOURCE" not in os.environ, reason="SA_UNET_SOURCE is set by `make test`")
 
 README = "[a](docs/a.md#b) ![c](docs/c.png) [d](https://localhost/d) [e](#e) `f(g)` [h]\n"
 
@@ -26,8 +23,8 @@ README = "[a](docs/a.md#b) ![c](docs/c.png) [d](https://localhost/d) [e](#e) `f(
         ),
     ],
 )
-def test_links_lead_to_the_repository(tmp_path: Path, urls: str, expected: str) -> None:
-    shutil.copy(Path(os.environ["SA_UNET_SOURCE"], "setup.py"), tmp_path)
+def test_links_lead_to_the_repository(source_tree: Path, tmp_path: Path, urls: str, expected: str) -> None:
+    shutil.copy(source_tree / "setup.py", tmp_path)
     (tmp_path / "setup.cfg").write_text(f"[metadata]\nname = it\nversion = 1\n{urls}")
     (tmp_path / "README.md").write_text(README)
     done = subprocess.run(

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif("SA_UNET_SOURCE" not in os.environ, reason="SA_UNET_SOURCE is set by `make test`")
-
 FILES = {
     "nnunetv2_sa_unet/__init__.py": '"""Text."""\n\n__version__ = "0.1.0"\n',
     "CHANGELOG.md": "# Changelog\n\n## [Unreleased]\n### Added\n- Something.\n\n## [0.0.9] - 2025-01-01\n- Old.\n",
@@ -42,8 +40,8 @@ def git(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def release(tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    script = Path(os.environ["SA_UNET_SOURCE"], "tools", "release.py")
+def release(source_tree: Path, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    script = source_tree / "tools" / "release.py"
 
     def run(*words: str) -> tuple[int, str]:
         setting = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif("SA_UNET_SOURCE" not in os.environ, reason="SA_UNET_SOURCE is set by `make test`")
-
 
 @pytest.fixture
-def folder() -> Path:
-    return Path(os.environ["SA_UNET_SOURCE"], "docs", "explanation")
+def folder(source_tree: Path) -> Path:
+    return source_tree / "docs" / "explanation"
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import runpy
 from pathlib import Path
 
@@ -17,10 +16,8 @@ BOXED = MODELS["openflair1"]
 
 
 @pytest.fixture
-def script() -> Path:
-    if "SA_UNET_SOURCE" not in os.environ:
-        pytest.skip("SA_UNET_SOURCE does not name the source tree, which has the script")
-    return Path(os.environ["SA_UNET_SOURCE"], "docs", "weights", "package.py")
+def script(source_tree: Path) -> Path:
+    return source_tree / "docs" / "weights" / "package.py"
 
 
 def test_an_installed_model_becomes_the_one_in_the_box_again_and_its_threshold_can_be_moved(

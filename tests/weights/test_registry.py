@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,9 +71,7 @@ def test_a_card_is_printed(model: BoxedModel, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == model.card
 
 
-def test_the_docs_list_every_model_as_the_table_has_it() -> None:
-    if "SA_UNET_SOURCE" not in os.environ:
-        pytest.skip("SA_UNET_SOURCE does not name the source tree, which has the docs")
-    page = Path(os.environ["SA_UNET_SOURCE"], "docs", "reference", "models.md").read_text(encoding="utf-8")
+def test_the_docs_list_every_model_as_the_table_has_it(source_tree: Path) -> None:
+    page = (source_tree / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
     assert table() in page
     assert all(f"weights/{name}/CARD.md" in page for name in MODELS)
