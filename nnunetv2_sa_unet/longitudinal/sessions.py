@@ -76,7 +76,7 @@ def _read_times(labels: Sequence[str], rows: Sequence[dict[str, str]], times: di
             continue
         (text,) = found
         try:
-            times[label] = datetime.fromisoformat(re.sub("Z$", "+00:00", text))
+            times[label] = _time(text)
         except ValueError:
             yield f"{_TIME} of ses-{label} is {text or 'empty'}, expected a time such as 2009-06-15T13:45:30"
     if len({time.tzinfo is None for time in times.values()}) > 1:
@@ -86,3 +86,9 @@ def _read_times(labels: Sequence[str], rows: Sequence[dict[str, str]], times: di
         same = [f"ses-{label}" for label in labels if times.get(label) == time]
         if len(same) > 1:
             yield f"{' and '.join(same)} have one {_TIME}"
+
+
+def _time(text: str) -> datetime:
+    """A time as BIDS writes it; Python 3.10 reads no Z, and fractions of a second of three or six digits alone."""
+    whole = re.sub(r"\.(\d{1,6})\d*", lambda fraction: f".{fraction[1]:0<6}", text)
+    return datetime.fromisoformat(re.sub("Z$", "+00:00", whole))
