@@ -6,8 +6,9 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["cell", "counted", "is_utf8", "one_line", "printable", "printed"]
+__all__ = ["cell", "counted", "in_words", "is_utf8", "one_line", "printable", "printed"]
 
+_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 #: What begins a formula where a spreadsheet opens a table.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 #: Control characters (a terminal obeys them), what turns the direction of text, and bytes that are no UTF-8.
@@ -35,7 +36,13 @@ def printed(text: str) -> str:
 
 def counted(number: int, thing: str) -> str:
     """A number of things: ``1 fold``, ``5 folds``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def in_words(number: int, thing: str) -> str:
+    """A number of things as prose has it: ``two subjects``, ``13 subjects``."""
+    said = counted(number, thing)
+    return said.replace(str(number), _WORDS[number], 1) if number < len(_WORDS) else said
 
 
 def one_line(text: object) -> str:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from nnunetv2_sa_unet.text import cell, counted, is_utf8, one_line, printable, printed
+from nnunetv2_sa_unet.text import cell, counted, in_words, is_utf8, one_line, printable, printed
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,8 @@ def test_text_in_a_table_is_no_formula(value: object, written: object) -> None:
 @pytest.mark.parametrize(("number", "said"), [(0, "0 lesions"), (1, "1 lesion"), (2, "2 lesions")])
 def test_things_are_counted_in_words_that_agree(number: int, said: str) -> None:
     assert counted(number, "lesion") == said
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "no lesions"), (1, "one lesion"), (13, "13 lesions")])
+def test_things_are_counted_in_prose(number: int, said: str) -> None:
+    assert in_words(number, "lesion") == said

@@ -10,8 +10,9 @@ from pathlib import Path
 from nnunetv2_sa_unet.longitudinal import noise
 from nnunetv2_sa_unet.longitudinal.folder import MASKS_FOLDER, RECORD_NAME
 from nnunetv2_sa_unet.longitudinal.record import Changes
-from nnunetv2_sa_unet.segmentation.methods import MATTES, References, counted, methods, was, write_methods
+from nnunetv2_sa_unet.segmentation.methods import MATTES, References, methods, was, write_methods
 from nnunetv2_sa_unet.segmentation.record_files import read_segmentation
+from nnunetv2_sa_unet.text import in_words
 
 __all__ = ["write_longitudinal_methods"]
 
@@ -44,8 +45,8 @@ def write_longitudinal_methods(folder: Path, changes: Changes, say: Callable[[st
 
 
 def _registration(changes: Changes, cite: References) -> Iterator[str]:
-    subjects = counted(len({pair.subject for pair in changes.pairs}), "subject")
-    yield f"Change was measured in {counted(len(changes.pairs), 'pair')} of visits of {subjects}."
+    subjects = in_words(len({pair.subject for pair in changes.pairs}), "subject")
+    yield f"Change was measured in {in_words(len(changes.pairs), 'pair')} of visits of {subjects}."
     orders = Counter(pair.order for pair in changes.pairs)
     if len(orders) == 1:
         yield f"Which visit was the earlier one was known from {_ORDERS[next(iter(orders))]}."
@@ -77,5 +78,5 @@ def _outcome(changes: Changes, cite: References) -> Iterator[str]:
     numbers: Counter[str] = Counter(pair.status for pair in changes.pairs)
     for status, what in (("failed", "could not be compared and {} left out"), ("warning", "{} marked as unusual")):
         if numbers[status]:
-            pairs = counted(numbers[status], "pair")
+            pairs = in_words(numbers[status], "pair")
             yield f"{pairs[0].upper()}{pairs[1:]} {what.format(was(numbers[status]))}."

@@ -17,9 +17,10 @@ from nnunetv2_sa_unet.files import write_text
 from nnunetv2_sa_unet.plans.variants import SA_UNET, VARIANTS
 from nnunetv2_sa_unet.regions.assignment import CONFLUENT_MM, JUXTACORTICAL_MM, PERIVENTRICULAR_MM
 from nnunetv2_sa_unet.segmentation.record import Segmentation
+from nnunetv2_sa_unet.text import in_words
 from nnunetv2_sa_unet.weights.registry import MODELS
 
-__all__ = ["MATTES", "METHODS_NAME", "References", "Sentences", "counted", "methods", "was", "write_methods"]
+__all__ = ["MATTES", "METHODS_NAME", "References", "Sentences", "methods", "was", "write_methods"]
 
 METHODS_NAME = "methods.md"
 #: By its hash a later run knows that nobody has changed the text.
@@ -76,7 +77,6 @@ _NAMES = {
     "numpy": "NumPy",
 }
 _DEVICES = {"cpu": "a CPU", "cuda": "a GPU (CUDA)", "mps": "a GPU (MPS)"}
-_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 class References:
@@ -152,7 +152,7 @@ def _is_ours(path: Path) -> bool:
 def _model(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:
     model, options = segmentation.model, segmentation.options
     number = len(segmentation.subjects)
-    images = counted(number, "FLAIR image") if of == "image" else f"the FLAIR images of {counted(number, of)}"
+    images = in_words(number, "FLAIR image") if of == "image" else f"the FLAIR images of {in_words(number, of)}"
     variant = VARIANTS.get(model.trainer)
     boxed = MODELS.get(model.name) if model.name is not None else None
     if model.name is not None:
@@ -175,7 +175,7 @@ def _model(segmentation: Segmentation, cite: References, of: str) -> Iterator[st
             f"configuration {model.configuration}."
         )
     folds = [str(fold) for fold in model.folds]
-    networks = "one network" if len(folds) == 1 else f"the average of {counted(len(folds), 'network')}"
+    networks = "one network" if len(folds) == 1 else f"the average of {in_words(len(folds), 'network')}"
     named = "" if folds == ["all"] else f" (fold{'s' * (len(folds) > 1)} {', '.join(folds)})"
     turned = "" if model.orientation is None else f"brought to the orientation {model.orientation}, "
     yield (
@@ -198,7 +198,7 @@ def _decision(segmentation: Segmentation, cite: References, of: str) -> Iterator
         yield "A voxel was given its most probable label."
     excluded = sum(row.exclude is not None for row in segmentation.subjects)
     if excluded:
-        yield f"In {counted(excluded, of)}, no voxel within a given mask was called WMH."
+        yield f"In {in_words(excluded, of)}, no voxel within a given mask was called WMH."
     if options.clear_ends is not None:
         yield f"No voxel was called WMH in the first and the last {options.clear_ends:.3g} of the axial slices"
         yield f"{cite(_LI)}."
@@ -220,7 +220,7 @@ def _regions(segmentation: Segmentation, cite: References, of: str) -> Iterator[
         return
     # Of a folder that was segmented before, some subjects may have been left as they were.
     without = sum(row.mask is not None for row in segmentation.subjects) - len(found)
-    whom = f"in {counted(len(found), of)}" if without else f"in each {of}"
+    whom = f"in {in_words(len(found), of)}" if without else f"in each {of}"
     yield (
         f"To tell {whom} where WMH lie, a tissue map of the MNI152 template (ICBM 152, nonlinear symmetric 2009a) "
         f"{cite(_MNI152)} was registered to the FLAIR image: an affine transform by mutual information "
@@ -241,17 +241,17 @@ def _regions(segmentation: Segmentation, cite: References, of: str) -> Iterator[
     yield "The intracranial volume was estimated as that of the template under the transform."
     failed = sum(regions.registration == "failed" for regions in found)
     if failed:
-        whom = counted(failed, of)
+        whom = in_words(failed, of)
         yield f"In {whom} the registration failed by the program's own measures: no regions there."
 
 
 def _outcome(segmentation: Segmentation, cite: References, of: str) -> Iterator[str]:
     numbers = Counter(row.status for row in segmentation.subjects)
     if numbers["failed"]:
-        images = counted(numbers["failed"], of)
+        images = in_words(numbers["failed"], of)
         yield f"{images[0].upper()}{images[1:]} could not be segmented and {was(numbers['failed'])} left out."
     if numbers["warning"]:
-        images = counted(numbers["warning"], "image")
+        images = in_words(numbers["warning"], "image")
         yield f"{images[0].upper()}{images[1:]} {was(numbers['warning'])} marked by the program as unusual."
 
 
@@ -261,13 +261,8 @@ def _software(segmentation: Segmentation, cite: References, of: str) -> Iterator
         made_with = dict(items)
         device = made_with.pop("device", "cpu")
         listed = ", ".join(f"{_NAMES.get(name, name)} {version}" for name, version in made_with.items())
-        whom = "Masks" if len(used) == 1 else f"Those of {counted(number, of)}"
+        whom = "Masks" if len(used) == 1 else f"Those of {in_words(number, of)}"
         yield f"{whom} were made with {listed or 'versions that were not recorded'}, on {_DEVICES.get(device, device)}."
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things in words: ``two subjects``, ``13 subjects``."""
-    return f"{_WORDS[count] if count < len(_WORDS) else count} {what}{'s' * (count != 1)}"
 
 
 def was(count: int) -> str:
