@@ -20,7 +20,7 @@ _INFORMATION = 0.18
 _OVERLAP = 0.85
 #: Median brightness of the ventricles found, and of white matter, where the white matter nearby is 1.
 _FLUID, _WHITE = 0.7, 0.8
-#: Median brightness of the cortex, that of white matter being 1: 0.95 to 1.05 in FLAIR, 0.8 in a T1-weighted template.
+#: Median brightness of the cortex, that of white matter being 1: 0.95 to 1.04 in FLAIR, 0.78 in a T1-weighted template.
 _CORTEX = 0.87
 #: Scale of the atlas along its axes, and of the largest to the smallest; its turn in degrees.
 _SCALE, _STRETCH, _TURN = (0.7, 1.45), 1.35, 45.0
